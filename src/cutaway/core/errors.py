@@ -1,0 +1,2 @@
+class CutawayError(Exception):
+    """A mistake the user can mend: one line that says what was given, what is allowed and what to do."""

@@ -1,0 +1,1 @@
+"""One file a family, each a `FAMILY` record; found by discovery."""

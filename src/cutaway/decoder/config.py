@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cutaway.core.errors import CutawayError
+
 
 @dataclass(frozen=True)
 class Rope:
@@ -18,7 +20,11 @@ class Rope:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """What a decoder is made of. Sizes are counts; every switch is a property of the architecture, never a preference."""
+    """What a decoder is made of. Sizes are counts; every switch is a property of the architecture, not a preference.
+
+    Raises:
+        CutawayError: sizes that no decoder can have together.
+    """
 
     family: str
     n_layers: int
@@ -57,6 +63,20 @@ class DecoderConfig:
     """The unembedding is the embedding."""
     bos: int | None = None
     """The id the checkpoint declares as start of text. It is never added silently; behaviours may ask for it."""
+
+    def __post_init__(self):
+        for name in ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_mlp", "n_ctx", "vocab"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise CutawayError(f"{self.family}: {name} must be a whole number above 0, got {size!r}")
+        if self.n_heads % self.n_kv_heads:
+            raise CutawayError(f"{self.family}: {self.n_heads} heads cannot share {self.n_kv_heads} key-value heads")
+        if self.rope and (self.rope.dim % 2 or not 0 < self.rope.dim <= self.d_head):
+            raise CutawayError(
+                f"{self.family}: {self.rope.dim} rotated dimensions must be even and at most {self.d_head}"
+            )
+        if self.windows and len(self.windows) != self.n_layers:
+            raise CutawayError(f"{self.family}: {len(self.windows)} attention windows for {self.n_layers} layers")
 
     @property
     def scale(self) -> float:

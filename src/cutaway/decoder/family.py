@@ -1,16 +1,23 @@
-"""How an architecture family is described: one record that says which parts it has and where its weights lie."""
+"""How an architecture family is described: one record that says which parts it has and where its weights lie.
+
+Below the record stand the few readings of a config.json that several families share.
+"""
 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from torch import Tensor
 
 from cutaway.core.errors import CutawayError
-from cutaway.decoder.config import DecoderConfig
+from cutaway.decoder.config import DecoderConfig, Rope
+from cutaway.decoder.rope import checked
+
+How = Callable[[Tensor, DecoderConfig], Tensor]
+"""From a tensor of the checkpoint to ours."""
 
 
 @dataclass(frozen=True)
@@ -18,20 +25,20 @@ class Take:
     """A tensor that lies in the checkpoint in another form: its name there, and how to get ours from it."""
 
     name: str
-    how: Callable[[Tensor, DecoderConfig], Tensor]
+    how: How
 
 
 def transposed(tensor: Tensor, config: DecoderConfig) -> Tensor:
     """GPT-2 stores `[in, out]`; torch's Linear is `[out, in]`. Biases stay."""
-    return tensor.T
+    return tensor.t()
 
 
-def third(index: int) -> Callable[[Tensor, DecoderConfig], Tensor]:
+def third(index: int) -> How:
     """GPT-2's fused `c_attn`: q, k and v side by side along the outputs, transposed."""
-    return lambda tensor, config: tensor.T.chunk(3)[index]
+    return lambda tensor, config: tensor.t().chunk(3)[index]
 
 
-def interleaved_third(index: int) -> Callable[[Tensor, DecoderConfig], Tensor]:
+def interleaved_third(index: int) -> How:
     """GPT-NeoX's fused `query_key_value`: head by head, each head's q, k and v in a row."""
     return lambda tensor, config: tensor.unflatten(0, (config.n_heads, 3, config.d_head))[:, index].flatten(0, 1)
 
@@ -42,7 +49,7 @@ class Family:
 
     `config` turns the checkpoint's config.json into a `DecoderConfig`. `weights` maps our module names (`layers.{}.q`)
     to theirs; `.weight` and `.bias` follow by themselves. `prefix` may stand before every name or not.
-    `ignored` are tensors some checkpoints carry that are no weights (masks, frequencies).
+    `ignored` are the endings of tensors some checkpoints carry that are no weights (masks, frequencies).
     """
 
     name: str
@@ -50,16 +57,18 @@ class Family:
     config: Callable[[dict], DecoderConfig]
     weights: dict[str, str | Take]
     prefix: str = ""
-    ignored: tuple[str, ...] = field(default=("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias"))
+    ignored: tuple[str, ...] = (".rotary_emb.inv_freq",)
 
 
 @cache
 def families() -> dict[str, Family]:
     """Every family by its `model_type`, found in `cutaway.decoder.families`, one file each."""
     package = importlib.import_module("cutaway.decoder.families")
-    found = {}
+    found: dict[str, Family] = {}
     for module in pkgutil.iter_modules(package.__path__):
         family = importlib.import_module(f"{package.__name__}.{module.name}").FAMILY
+        if twice := found.keys() & set(family.model_types):
+            raise CutawayError(f"families {family.name} and {found[twice.pop()].name} both claim one model_type")
         found |= dict.fromkeys(family.model_types, family)
     return found
 
@@ -94,18 +103,63 @@ LLAMA_WEIGHTS: dict[str, str | Take] = {
 """Names that Llama's many descendants share; most files put `model.` before all but the unembedding."""
 
 
-def rope_settings(config_json: dict, default_base: float = 10_000.0) -> tuple[float, dict]:
-    """(base, scaling) from either spelling: `rope_theta` + `rope_scaling`, or the newer `rope_parameters`."""
-    newer = config_json.get("rope_parameters") or {}
-    base = newer.get("rope_theta", config_json.get("rope_theta", default_base))
-    return float(base), dict(newer or config_json.get("rope_scaling") or {})
+ACTIVATION_NAMES = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+}
+"""What checkpoints call the activations of `DecoderConfig`."""
 
 
-def windows(config_json: dict, n_layers: int, *, every: bool) -> tuple[int | None, ...]:
-    """Each layer's sliding window from `layer_types`; without that list, `every` layer slides or none does."""
-    size = config_json.get("sliding_window")
-    if not size:
-        return ()
-    if kinds := config_json.get("layer_types"):
-        return tuple(size if kind == "sliding_attention" else None for kind in kinds)
-    return (size,) * n_layers if every else ()
+def activation(name: str) -> str:
+    """Our name for a checkpoint's activation; raises `CutawayError` for one the decoder does not have."""
+    if name not in ACTIVATION_NAMES:
+        raise CutawayError(f"activation {name!r} is not supported: known are {', '.join(ACTIVATION_NAMES)}")
+    return ACTIVATION_NAMES[name]
+
+
+def must_be(config_json: dict, **expected: object) -> None:
+    """Refuses a checkpoint that sets a switch our tables cannot express; a key that is absent or null is fine.
+
+    Raises:
+        CutawayError: a key has another value than `expected`.
+    """
+    for key, value in expected.items():
+        if (given := config_json.get(key)) is not None and given != value:
+            raise CutawayError(f"config.json says {key} = {given!r}; cutaway's decoder can only do {value!r} there")
+
+
+def rope_of(config_json: dict, dim: int, *, partial: bool = False) -> Rope:
+    """Rotary settings from either spelling: `rope_theta` + `rope_scaling`, or the newer `rope_parameters`.
+
+    With `partial`, only that fraction of `dim` is rotated which the checkpoint names; without, it must name all.
+
+    Raises:
+        CutawayError: a scaling we do not know, settings that differ from layer to layer, a fraction not allowed here.
+    """
+    said = dict(config_json.get("rope_scaling") or config_json.get("rope_parameters") or {})
+    if any(isinstance(value, dict) for value in said.values()):
+        raise CutawayError(
+            f"rope settings that differ by layer ({', '.join(said)}) are not supported: give one for all"
+        )
+    base = said.pop("rope_theta", config_json.get("rope_theta", 10_000.0))
+    fraction = said.pop("partial_rotary_factor", config_json.get("partial_rotary_factor", 1.0))
+    if not partial:
+        must_be({"partial_rotary_factor": fraction}, partial_rotary_factor=1.0)
+    if old := config_json.get("original_max_position_embeddings"):
+        said["original_max_position_embeddings"] = old
+    return checked(Rope(int(dim * fraction), float(base), said))
+
+
+def windows(kinds: Sequence[str], size: int | None) -> tuple[int | None, ...]:
+    """Each layer's window from each layer's kind, in the checkpoint's words; `()` if no layer has one."""
+    known = {"sliding_attention": size, "local": size, "full_attention": None, "global": None}
+    if unknown := [kind for kind in kinds if kind not in known]:
+        raise CutawayError(f"attention of kind {unknown[0]!r} is not supported: known are {', '.join(known)}")
+    found = tuple(known[kind] for kind in kinds)
+    return found if any(found) else ()

@@ -1,7 +1,7 @@
 """The forward pass of a decoder-only transformer, with every inner site named, readable and replaceable.
 
-Read it top to bottom: parts, one layer, the whole. The axis names (batch, pos, query, key, head, kv_head, d_model, d_head)
-are explained in docs/architecture.md. Nothing in here keeps state between two calls.
+Read it top to bottom: parts, one layer, the whole. The axis names (batch, pos, query, key, head, kv_head, d_model,
+d_head) are explained in docs/architecture.md. Nothing in here keeps state between two calls.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cutaway.core.errors import CutawayError
 from cutaway.decoder.config import DecoderConfig
 from cutaway.decoder.patch import Patch, Patches
 from cutaway.decoder.rope import rotate, rotation
@@ -36,15 +37,27 @@ def untouched(kind: str, x: Tensor) -> Tensor:
 class Past:
     """Keys (rotated) and values of tokens that come before the ones given to a call, layer by layer.
 
-    Batch may be 1: the same past then serves every row.
+    A batch of n rows serves calls of any multiple of n rows, block after block: one past of batch 1 serves every row.
     """
 
     k: tuple[Float[Tensor, "batch past kv_head d_head"], ...]
     v: tuple[Float[Tensor, "batch past kv_head d_head"], ...]
 
+    def before(self, layer: int, k: Tensor) -> Tensor:
+        """Keys of the past followed by `k`."""
+        return _after(self.k[layer], k)
+
+    def before_values(self, layer: int, v: Tensor) -> Tensor:
+        return _after(self.v[layer], v)
+
     @property
     def length(self) -> int:
         return self.k[0].shape[1]
+
+
+def _after(past: Tensor, now: Tensor) -> Tensor:
+    blocks = len(now) // len(past)
+    return torch.cat([past.expand(blocks, *past.shape).flatten(0, 1), now], dim=1)
 
 
 @dataclass(frozen=True)
@@ -78,11 +91,11 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size)) if self.kind == "layer" else None
 
     def forward(self, x: Float[Tensor, "*axes width"]) -> Float[Tensor, "*axes width"]:
+        y, weight = x.float(), self.weight.float()
         if self.kind == "layer":
-            return F.layer_norm(x.float(), self.weight.shape, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
-        y = x.float()
+            return F.layer_norm(y, weight.shape, weight, self.bias.float(), self.eps).to(x.dtype)
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
-        return (y * (self.weight.float() + self.offset)).to(x.dtype)
+        return (y * (weight + self.offset)).to(x.dtype)
 
 
 class Layer(nn.Module):
@@ -112,7 +125,11 @@ class Layer(nn.Module):
         self.act = ACTIVATIONS[c.activation]
 
     def forward(
-        self, resid_pre: Float[Tensor, "batch pos d_model"], frame: Frame, touch: Touch = untouched, past: Past | None = None
+        self,
+        resid_pre: Float[Tensor, "batch pos d_model"],
+        frame: Frame,
+        touch: Touch = untouched,
+        past: Past | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         resid_pre = touch("resid_pre", resid_pre)
         q, k, v = self.qkv(resid_pre, touch)
@@ -131,9 +148,11 @@ class Layer(nn.Module):
     def rotated(self, q: Tensor, k: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
         return (q, k) if frame.rotation is None else (rotate(q, *frame.rotation), rotate(k, *frame.rotation))
 
-    def pattern(self, q: Tensor, k: Tensor, frame: Frame, past: Past | None = None) -> Float[Tensor, "batch head query key"]:
+    def pattern(
+        self, q: Tensor, k: Tensor, frame: Frame, past: Past | None = None
+    ) -> Float[Tensor, "batch head query key"]:
         """Attention weights of rotated queries over rotated keys (those of the past first); rows sum to 1."""
-        k = k if past is None else torch.cat([past.k[self.index].expand(len(k), -1, -1, -1), k], dim=1)
+        k = k if past is None else past.before(self.index, k)
         batch, pos = q.shape[:2]
         # query heads that share a key-value head stand side by side: head = kv_head · group + g
         q = q.unflatten(2, (self.config.n_kv_heads, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
@@ -148,13 +167,13 @@ class Layer(nn.Module):
     def mix(
         self, pattern: Float[Tensor, "batch head query key"], v: Tensor, past: Past | None = None
     ) -> Float[Tensor, "batch query head d_head"]:
-        v = v if past is None else torch.cat([past.v[self.index].expand(len(v), -1, -1, -1), v], dim=1)
+        v = v if past is None else past.before_values(self.index, v)
         batch, _, pos, _ = pattern.shape
         z = pattern.unflatten(1, (self.config.n_kv_heads, -1)).flatten(2, 3) @ v.transpose(1, 2)
         return z.reshape(batch, self.config.n_heads, pos, -1).transpose(1, 2)
 
     def write(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "batch pos d_model"]:
-        """Σ over heads of z·W_O, plus the bias: what attention adds to the stream (before Gemma 2's second norm)."""
+        """Σ over heads of z·W_O, plus the bias: what attention adds to the stream (before a second norm, if any)."""
         return self.o(z.flatten(-2))
 
     def finish(self, resid_pre: Tensor, written: Tensor, touch: Touch = untouched) -> Tensor:
@@ -193,7 +212,7 @@ class Decoder(nn.Module):
         return self.embed.weight.dtype
 
     @property
-    def W_U(self) -> Float[Tensor, "vocab d_model"]:
+    def W_U(self) -> Float[Tensor, "vocab d_model"]:  # noqa: N802  (the papers' name)
         return self.embed.weight if self.config.tied else self.unembed.weight
 
     def forward(
@@ -230,15 +249,16 @@ class Decoder(nn.Module):
         patches = Patches(patches)
         for patch in patches:
             patch.site.check(self.config)
-        wanted = {site.check(self.config) for site in capture}
+        wanted: dict[Site, list[Site]] = {}
+        for site in capture:
+            wanted.setdefault(site.check(self.config).without_head(), []).append(site)
         kept: dict[Site, Tensor] = {}
 
         def touch_of(layer: int) -> Touch:
             def touch(kind: str, x: Tensor) -> Tensor:
-                site = Site(layer, kind)
-                x = patches(site, x)
-                if site in wanted:
-                    kept[site] = x
+                whole = Site(layer, kind)
+                x = patches(whole, x)
+                kept.update((site, site.of(x)) for site in wanted.get(whole, ()))
                 return x
 
             return touch
@@ -256,20 +276,38 @@ class Decoder(nn.Module):
         positions: Tensor | None = None,
         past: Past | None = None,
     ) -> tuple[Frame, Float[Tensor, "batch pos d_model"]]:
-        """The frame of a call and the first residual stream."""
+        """The frame of a call and the first residual stream.
+
+        Raises:
+            CutawayError: a token or position that the model has not, or a mask or past that does not fit the tokens.
+        """
         before = past.length if past else 0
+        if mask is not None and mask.shape != tokens.shape:
+            raise CutawayError(
+                f"the mask has shape {tuple(mask.shape)}, the tokens {tuple(tokens.shape)}: make them one"
+            )
+        if past and len(tokens) % len(past.k[0]):
+            raise CutawayError(f"a past of {len(past.k[0])} rows cannot serve {len(tokens)} rows of tokens evenly")
         if positions is None:
             order = torch.arange(tokens.shape[1], device=tokens.device)[None]
             positions = before + (order if mask is None else (mask.long().cumsum(1) - 1).clamp(min=0))
-        resid = self.embed(tokens) * self.config.embed_scale
-        if self.config.rope is None:
-            resid = resid + self.pos(positions)
+        # rounded to the precision of the weights, as it was in training
+        scale = torch.tensor(self.config.embed_scale, dtype=self.dtype, device=self.device)
+        try:
+            resid = self.embed(tokens) * scale
+            if self.config.rope is None:
+                resid = resid + self.pos(positions)
+        except IndexError as error:
+            raise CutawayError(
+                f"tokens up to {int(tokens.max())} at positions up to {int(positions.max())} do not fit a model with a "
+                f"vocabulary of {self.config.vocab} and, if learned, {self.config.n_ctx} positions"
+            ) from error
         return self.frame(positions, mask=mask, before=before), resid
 
     def frame(self, positions: Int[Tensor, "rows pos"], *, mask: Tensor | None = None, before: int = 0) -> Frame:
         query = torch.arange(positions.shape[1], device=positions.device)[:, None] + before
         key = torch.arange(before + positions.shape[1], device=positions.device)[None]
-        valid = torch.ones_like(key, dtype=torch.bool) if mask is None else F.pad(mask, (before, 0), value=True)
+        valid = torch.ones_like(key, dtype=torch.bool) if mask is None else F.pad(mask.bool(), (before, 0), value=True)
         sees = {
             window: ((key <= query) & (query - key < (window or len(key[0]) + 1)))[None] & valid[:, None]
             for window in {self.config.window(i) for i in range(self.config.n_layers)}
@@ -283,7 +321,9 @@ class Decoder(nn.Module):
             resid = resid.gather(1, scored[..., None].expand(-1, -1, resid.shape[-1]))
         return self.read_out(self.final_norm(resid), columns)
 
-    def read_out(self, x: Float[Tensor, "*axes d_model"], columns: Tensor | None = None) -> Float[Tensor, "*axes column"]:
+    def read_out(
+        self, x: Float[Tensor, "*axes d_model"], columns: Tensor | None = None
+    ) -> Float[Tensor, "*axes column"]:
         """The unembedding alone (no norm): what direct logit attribution projects on."""
         weight, bias = self.W_U, None if self.config.tied else self.unembed.bias
         if columns is not None:

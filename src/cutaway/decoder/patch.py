@@ -15,9 +15,9 @@ from cutaway.decoder.sites import Site
 class Patch:
     """Put `value` at `site`.
 
-    `value` broadcasts to the site's activation, without the head axis if the site names a head; or it is a function from
-    the activation of this very run to its replacement. `where` selects positions, `[batch, pos]` (rows of queries for
-    `pattern`); None means all.
+    `value` broadcasts to the site's activation, without the head axis if the site names a head; or it is a function
+    from the activation of this very run to its replacement. `where` selects positions, `[batch, pos]` (rows of queries
+    for `pattern`); None means all.
     """
 
     site: Site
@@ -25,30 +25,34 @@ class Patch:
     where: Bool[Tensor, "batch pos"] | None = None
 
     def apply(self, x: Tensor) -> Tensor:
-        """`x` is the whole site (all heads); the result is a new tensor of the same shape."""
-        head, pattern = self.site.head, self.site.kind == "pattern"
-        axis = 1 if pattern else 2
-        old = x if head is None else x.select(axis, head)
-        new = self.value(old) if callable(self.value) else self.value.to(old)
+        """`x` is the whole site (all heads); the result is a new tensor of the same shape.
+
+        Raises:
+            CutawayError: the replacement is no tensor, or it or `where` does not broadcast to the site.
+        """
+        old = self.site.of(x)
+        new = self.value(old) if callable(self.value) else self.value
+        if not isinstance(new, Tensor):
+            raise CutawayError(f"patch at {self.site}: the replacement must be a tensor, got {type(new).__name__}")
         try:
-            new = new.expand_as(old)
+            new = new.to(old).expand_as(old)
             if self.where is not None:
-                new = torch.where(_spread(self.where, old, pattern and head is None), new, old)
-        except RuntimeError as error:
-            given = tuple(new.shape) if self.where is None else (tuple(new.shape), tuple(self.where.shape))
-            raise CutawayError(f"patch at {self.site}: got shape {given} for a site of shape {tuple(old.shape)}") from error
-        if head is None:
+                new = torch.where(self._selected(old), new, old)
+        except (RuntimeError, IndexError) as error:
+            given = f"{tuple(new.shape)}" + ("" if self.where is None else f" with where {tuple(self.where.shape)}")
+            raise CutawayError(f"patch at {self.site}: shape {given} does not fit {tuple(old.shape)}") from error
+        if self.site.head is None:
             return new
         out = x.clone()
-        out.select(axis, head).copy_(new)
+        self.site.of(out).copy_(new)
         return out
 
-
-def _spread(where: Tensor, like: Tensor, heads_first: bool) -> Tensor:
-    """[batch, pos] as something that broadcasts against `like`."""
-    if heads_first:
-        return where[:, None, :, None]
-    return where.reshape(*where.shape, *[1] * (like.ndim - 2))
+    def _selected(self, like: Tensor) -> Tensor:
+        """`where` as something that broadcasts against `like`; positions of a pattern are its rows."""
+        where = self.where.to(like.device)
+        if self.site.kind == "pattern" and self.site.head is None:
+            return where[:, None, :, None]
+        return where.reshape(*where.shape, *[1] * (like.ndim - 2))
 
 
 class Patches:

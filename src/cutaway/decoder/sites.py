@@ -4,6 +4,8 @@ import difflib
 import re
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.config import DecoderConfig
 
@@ -48,6 +50,12 @@ class Site:
     def without_head(self) -> "Site":
         return Site(self.layer, self.kind)
 
+    def of(self, x: Tensor) -> Tensor:
+        """A view of this site in `x`, the activation of the whole kind: one head of it, or all."""
+        if self.head is None:
+            return x
+        return x.select(1 if self.kind == "pattern" else 2, self.head)
+
     def check(self, config: DecoderConfig) -> "Site":
         """Returns itself; raises `CutawayError` if the model of `config` has no such layer or head."""
         heads = config.n_kv_heads if self.kind in ("k", "v") else config.n_heads
@@ -70,7 +78,9 @@ def parse_site(text: str) -> Site:
         return Site(int(match[1]), match[3] or "z", int(match[2]))
     if match := re.fullmatch(r"(\d+)\.([a-z_]+)", text):
         return Site(int(match[1]), match[2])
-    raise CutawayError(f"cannot read site {text!r}: write 9.9 for a head, m3 for an MLP, 3.resid_pre or 9.9.q otherwise")
+    raise CutawayError(
+        f"cannot read site {text!r}: write 9.9 for a head, m3 for an MLP, 3.resid_pre or 9.9.q otherwise"
+    )
 
 
 def site_shapes(config: DecoderConfig) -> dict[str, str]:

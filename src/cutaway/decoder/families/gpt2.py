@@ -1,10 +1,11 @@
 """GPT-2 (Radford et al. 2019): learned positions, LayerNorm, plain MLP, tied unembedding."""
 
 from cutaway.decoder.config import DecoderConfig
-from cutaway.decoder.family import Family, Take, third, transposed
+from cutaway.decoder.family import Family, Take, activation, must_be, third, transposed
 
 
 def config(hf: dict) -> DecoderConfig:
+    must_be(hf, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     width = hf["n_embd"]
     return DecoderConfig(
         family="gpt2",
@@ -16,8 +17,9 @@ def config(hf: dict) -> DecoderConfig:
         d_mlp=hf.get("n_inner") or 4 * width,
         n_ctx=hf.get("n_positions", 1024),
         vocab=hf["vocab_size"],
-        activation={"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu"}[hf.get("activation_function", "gelu_new")],
+        activation=activation(hf.get("activation_function", "gelu_new")),
         norm_eps=hf.get("layer_norm_epsilon", 1e-5),
+        attn_scale=None if hf.get("scale_attn_weights", True) else 1.0,
         biases=("q", "k", "v", "o", "up", "down"),
         tied=hf.get("tie_word_embeddings", True),
         bos=hf.get("bos_token_id"),
@@ -29,6 +31,7 @@ FAMILY = Family(
     model_types=("gpt2",),
     config=config,
     prefix="transformer.",
+    ignored=(".attn.bias", ".attn.masked_bias"),
     weights={
         "embed": "wte",
         "pos": "wpe",

@@ -1,0 +1,86 @@
+"""Exact activation patching over a grid of sites and roles, for all k answer tokens of every prompt."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+
+from cutaway.circuits.behavior import Behavior
+from cutaway.circuits.effects import Convention, EffectMap
+from cutaway.circuits.engine import TOKEN_BUDGET, Engine, Variant, from_run, head_sites, shared_past
+from cutaway.circuits.metrics import scorer
+from cutaway.core.errors import CutawayError
+from cutaway.decoder import Decoder, Site
+
+Tick = Callable[[int], None]
+"""Called with the number of cells just done."""
+
+SIGNS = {
+    "noising": "patched − clean: negative helps the answer",
+    "denoising": "patched − corrupted: positive helps the answer",
+}
+
+
+def sweep(
+    model: Decoder,
+    behavior: Behavior,
+    corruption: str,
+    *,
+    sites: Sequence[Site] | None = None,
+    roles: Sequence[str | None] = (None,),
+    direction: Literal["noising", "denoising"] = "noising",
+    metric: str = "logit_diff",
+    budget: int = TOKEN_BUDGET,
+    tick: Tick = lambda done: None,
+) -> EffectMap:
+    """Patches every site, at each role (None: at all tokens), and measures what it does to each answer token.
+
+    Args:
+        corruption: one of the behaviour's; each of its runs is measured on the answer steps that it is about.
+        sites: heads (`z`), `mlp_out` or `resid_pre`; all heads if None.
+        direction: noising patches corrupted values into the clean run; denoising clean values into the corrupted run.
+        tick: called with the number of cells done, for progress.
+
+    Returns:
+        Exact effects `[site, role, batch, step]`; NaN at steps the corruption says nothing about.
+
+    Raises:
+        CutawayError: no such corruption or role, or a site that the model has not.
+    """
+    if corruption not in behavior.corruptions:
+        known = ", ".join(behavior.corruptions)
+        raise CutawayError(f"behaviour {behavior.name!r} has no corruption {corruption!r}: it has {known}")
+    sites = tuple(site.check(model.config) for site in (head_sites(model) if sites is None else sites))
+    roles = tuple(roles)
+    values = torch.full((len(sites), len(roles), len(behavior), behavior.n_steps), torch.nan)
+    variants = [Variant(frozenset([site]), role) for site in sites for role in roles]
+    past = shared_past(model, behavior)
+    for steps, corrupt in behavior.corruptions[corruption].runs:
+        base, source = (behavior.clean, corrupt) if direction == "noising" else (corrupt, behavior.clean)
+        score = scorer(behavior).steps(steps)
+        with torch.inference_mode():
+            engine, other = (
+                Engine(model, behavior, prompts, columns=score.columns, steps=steps, past=past, budget=budget)
+                for prompts in (base, source)
+            )
+            trace = engine.trace()
+            reference = from_run(engine, other, other.trace())
+            measure = getattr(score, metric)
+            before = measure(trace.logits)
+            for group, logits in engine.run(variants, reference, trace):
+                effect = (measure(logits) - before).float().cpu()
+                for i, cell in zip(group, effect, strict=True):
+                    values[i // len(roles), i % len(roles)][:, list(steps)] = cell
+                tick(len(group))
+    convention = Convention(
+        "exact",
+        direction,
+        corruption,
+        metric,
+        SIGNS[direction],
+        model.source,
+        len(behavior),
+        int(behavior.recipe.get("seed", 0)),
+        tuple(role for role in roles if role),
+    )
+    return EffectMap(sites, roles, behavior.step_names, values, convention)

@@ -1,4 +1,4 @@
-"""`transformers` as the oracle: the same folder, the same tokens, the largest difference of any logit of a real token."""
+"""`transformers` as the oracle: the same folder, the same tokens, the largest difference of any real logit."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""Every family against `transformers` on the same folder: float32 logits agree to 1e-4, and broken parts are noticed."""
+"""Every family against `transformers` on the same folder: float32 logits agree to 1e-4; broken parts are noticed."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -48,15 +49,16 @@ def test_every_model_type_has_a_variant():
 
 
 # --- broken on purpose -----------------------------------------------------------------------------------------------
+# Each function breaks a copy of the model, or (through monkeypatch) a function that it calls.
 
 
 def reconfigured(**changes) -> Callable:
-    """Breaks a model by changing what it believes to be made of."""
+    """The model believes to be made of something else."""
 
     def broken(model, monkeypatch):
-        config = dataclasses.replace(model.config, **changes)
-        for part in (model, *model.layers):
-            monkeypatch.setattr(part, "config", config)
+        model.config = dataclasses.replace(model.config, **changes)
+        for layer in model.layers:
+            layer.config = model.config
 
     return broken
 
@@ -65,8 +67,7 @@ def norms(**changes) -> Callable:
     def broken(model, monkeypatch):
         for part in model.modules():
             if isinstance(part, model_file.Norm):
-                for name, value in changes.items():
-                    monkeypatch.setattr(part, name, value)
+                vars(part).update(changes)
 
     return broken
 
@@ -75,8 +76,8 @@ def swapped(one: str, other: str) -> Callable:
     def broken(model, monkeypatch):
         for layer in model.layers:
             a, b = getattr(layer, one), getattr(layer, other)
-            monkeypatch.setattr(layer, one, b)
-            monkeypatch.setattr(layer, other, a)
+            setattr(layer, one, b)
+            setattr(layer, other, a)
 
     return broken
 
@@ -84,8 +85,7 @@ def swapped(one: str, other: str) -> Callable:
 def without_bias(part: str) -> Callable:
     def broken(model, monkeypatch):
         for layer in model.layers:
-            bias = getattr(layer, part).bias
-            monkeypatch.setattr(bias, "data", torch.zeros_like(bias))
+            getattr(layer, part).bias = None
 
     return broken
 
@@ -93,7 +93,7 @@ def without_bias(part: str) -> Callable:
 def acting(name: str) -> Callable:
     def broken(model, monkeypatch):
         for layer in model.layers:
-            monkeypatch.setattr(layer, "act", model_file.ACTIVATIONS[name])
+            layer.act = model_file.ACTIVATIONS[name]
 
     return broken
 
@@ -118,58 +118,47 @@ def unrotated(model, monkeypatch):
     monkeypatch.setattr(model_file, "rotate", lambda x, cos, sin: x)
 
 
-def unscaled_waves(model, monkeypatch):
-    plain = dataclasses.replace(model.config.rope, scaling={})
-    reconfigured(rope=plain)(model, monkeypatch)
+def with_rope(**changes) -> Callable:
+    def broken(model, monkeypatch):
+        reconfigured(rope=dataclasses.replace(model.config.rope, **changes))(model, monkeypatch)
 
-
-def all_dimensions_rotated(model, monkeypatch):
-    whole = dataclasses.replace(model.config.rope, dim=model.config.d_head)
-    reconfigured(rope=whole)(model, monkeypatch)
-
-
-def another_base(model, monkeypatch):
-    other = dataclasses.replace(model.config.rope, base=model.config.rope.base * 2)
-    reconfigured(rope=other)(model, monkeypatch)
+    return broken
 
 
 def windows_one_wider(model, monkeypatch):
-    wider = tuple(size and size + 1 for size in model.config.windows)
-    reconfigured(windows=wider)(model, monkeypatch)
+    reconfigured(windows=tuple(size and size + 1 for size in model.config.windows))(model, monkeypatch)
 
 
 def windows_on_the_other_layers(model, monkeypatch):
     size = next(filter(None, model.config.windows))
-    others = tuple(None if window else size for window in model.config.windows)
-    reconfigured(windows=others)(model, monkeypatch)
+    reconfigured(windows=tuple(None if window else size for window in model.config.windows))(model, monkeypatch)
 
 
 def heads_share_the_wrong_keys(model, monkeypatch):
     """Key-value heads dealt out in turn (0 1 0 1) instead of in blocks (0 0 1 1)."""
+    kv, d_head = model.config.n_kv_heads, model.config.d_head
     for layer in model.layers:
-        shape = (model.config.n_kv_heads, -1, model.config.d_head)
-        dealt = layer.q.weight.unflatten(0, shape).transpose(0, 1).flatten(0, 2)
-        monkeypatch.setattr(layer.q.weight, "data", dealt)
+        layer.q.weight.data = layer.q.weight.unflatten(0, (kv, -1, d_head)).transpose(0, 1).flatten(0, 2)
+        layer.o.weight.data = layer.o.weight.unflatten(1, (kv, -1, d_head)).transpose(1, 2).flatten(1, 3)
 
 
 def positions_one_late(model, monkeypatch):
-    monkeypatch.setattr(model.pos.weight, "data", model.pos.weight.roll(-1, 0))
+    model.pos.weight.data = model.pos.weight.roll(-1, 0)
 
 
 def no_second_norms(model, monkeypatch):
     for layer in model.layers:
-        monkeypatch.setattr(layer, "post1", torch.nn.Identity())
-        monkeypatch.setattr(layer, "post2", torch.nn.Identity())
+        layer.post1 = layer.post2 = torch.nn.Identity()
 
 
 BREAKS = {
     "rotation turns backwards": ("llama", rotated_backwards),
     "rotation pairs neighbours": ("llama", rotated_in_neighbours),
     "no rotation": ("llama", unrotated),
-    "another rope base": ("llama", another_base),
-    "linear rope not rescaled": ("llama linear rope", unscaled_waves),
-    "llama3 rope not rescaled": ("llama llama3 rope", unscaled_waves),
-    "rotary is not partial": ("neox", all_dimensions_rotated),
+    "another rope base": ("llama", with_rope(base=20_000.0)),
+    "linear rope not rescaled": ("llama linear rope", with_rope(scaling={})),
+    "llama3 rope not rescaled": ("llama llama3 rope", with_rope(scaling={})),
+    "rotary is not partial": ("neox", with_rope(dim=8)),
     "norm epsilon, rms": ("llama tied", norms(eps=1e-6)),
     "norm epsilon, layer": ("gpt2 unscaled attention", norms(eps=1e-5)),
     "norm offset": ("gemma", norms(offset=0.0)),
@@ -209,10 +198,9 @@ def test_oracle_notices_a_broken_part(pair, monkeypatch, name):
     model, oracle = pair(variant)
     how = SITUATIONS["in a batch"]
     tokens = random_tokens(how.batch, how.pos)
+    model = copy.deepcopy(model)
     broken(model, monkeypatch)
-    assert gap(model, oracle, tokens, how) > 10 * LIMIT
-    monkeypatch.undo()
-    assert gap(model, oracle, tokens, how) <= LIMIT
+    assert gap(model, oracle, tokens, how) > 5 * LIMIT
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "llama", "gpt_neo"])
@@ -225,7 +213,7 @@ def test_oracle_notices_padding_that_is_seen(pair, monkeypatch, variant, padding
     monkeypatch.setattr(model, "frame", lambda positions, mask=None, before=0: frame(positions, before=before))
     seen = gap(model, oracle, tokens, how)
     # what stands right of a token is out of its sight anyway
-    assert seen > 10 * LIMIT if padding == "left" else seen <= LIMIT
+    assert seen > 5 * LIMIT if padding == "left" else seen <= LIMIT
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "opt"])
@@ -236,7 +224,7 @@ def test_oracle_notices_positions_that_count_padding(pair, monkeypatch, variant)
     order = torch.arange(how.pos).expand(how.batch, -1)
     start = model.start
     monkeypatch.setattr(model, "start", lambda tokens, **said: start(tokens, **said | {"positions": order}))
-    assert gap(model, oracle, tokens, how) > 10 * LIMIT
+    assert gap(model, oracle, tokens, how) > 5 * LIMIT
 
 
 def test_oracle_notices_the_wrong_third_of_a_fused_tensor(tmp_path, monkeypatch):
@@ -245,7 +233,7 @@ def test_oracle_notices_the_wrong_third_of_a_fused_tensor(tmp_path, monkeypatch)
     wrong = dataclasses.replace(table["layers.{}.q"], how=third(2))
     monkeypatch.setitem(table, "layers.{}.q", wrong)
     how = SITUATIONS["alone"]
-    assert gap(cutaway.load(folder), load_oracle(folder), random_tokens(how.batch, how.pos), how) > 10 * LIMIT
+    assert gap(cutaway.load(folder), load_oracle(folder), random_tokens(how.batch, how.pos), how) > 5 * LIMIT
 
 
 # --- what a table cannot express is refused --------------------------------------------------------------------------
@@ -271,7 +259,7 @@ REFUSED = {
     "heads": ("llama", {"num_key_value_heads": 3}, "4 heads cannot share 3 key-value heads"),
     "no layers": ("llama", {"num_hidden_layers": 0}, "n_layers must be a whole number above 0"),
     "absent size": ("llama", {"vocab_size": ...}, "has no 'vocab_size'"),
-    "size that is no number": ("llama", {"hidden_size": "large"}, "holds a value that no Llama"),
+    "size that is no number": ("gpt2", {"n_embd": "large"}, "holds a value that no GPT-2"),
 }
 
 
@@ -287,7 +275,7 @@ def test_what_a_table_cannot_express_is_refused(tmp_path, name):
 
 
 def test_unknown_family_names_the_nearest():
-    with pytest.raises(CutawayError, match="'gpt_neoxx' is not a known decoder family .nearest: gpt_neox"):
+    with pytest.raises(CutawayError, match=r"'gpt_neoxx' is not a known decoder family \(nearest: gpt_neox\)"):
         family_of({"model_type": "gpt_neoxx"})
     with pytest.raises(CutawayError, match="is not a known decoder family"):
         family_of({})

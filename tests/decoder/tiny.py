@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of every family in Hugging Face layout, written by `transformers`, the oracle of these tests."""
+"""Tiny random checkpoints of every family in Hugging Face layout, written by `transformers`, the oracle here."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A model type with some settings; `edit` rewrites the config.json that was saved (older spellings, absent keys)."""
+    """A model type with some settings; `edit` rewrites the saved config.json (older spellings, absent keys)."""
 
     model_type: str
     settings: dict = field(default_factory=dict)

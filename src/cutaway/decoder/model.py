@@ -305,11 +305,14 @@ class Decoder(nn.Module):
         return self.frame(positions, mask=mask, before=before), resid
 
     def frame(self, positions: Int[Tensor, "rows pos"], *, mask: Tensor | None = None, before: int = 0) -> Frame:
-        query = torch.arange(positions.shape[1], device=positions.device)[:, None] + before
         key = torch.arange(before + positions.shape[1], device=positions.device)[None]
         valid = torch.ones_like(key, dtype=torch.bool) if mask is None else F.pad(mask.bool(), (before, 0), value=True)
+        visible = (key <= key[0, before:, None])[None] & valid[:, None]
+        # a window counts tokens, not the padding that may stand between them and a past
+        place = valid.long().cumsum(1)
+        distance = place[:, before:, None] - place[:, None]
         sees = {
-            window: ((key <= query) & (query - key < (window or len(key[0]) + 1)))[None] & valid[:, None]
+            window: visible & (distance < window) if window else visible
             for window in {self.config.window(i) for i in range(self.config.n_layers)}
         }
         rope = self.config.rope

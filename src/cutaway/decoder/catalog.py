@@ -66,15 +66,13 @@ def locate(name_or_folder: str | Path, *, cache: str | Path | None = None, offli
     text = str(name_or_folder)
     path = Path(text).expanduser()
     known = KNOWN_MODELS.get(text)
-    if path.is_dir() and (known is None or (path / "config.json").is_file()):
+    if text and path.is_dir() and (known is None or (path / "config.json").is_file()):
         return path
     if known:
         found = fetch_first(known.name, known.sources, cache=cache, offline=offline, deep=known.convert)
-        return (
-            _converted(found, found.parent, origin=f"known {known.name}", licence=known.licence)
-            if known.convert
-            else found
-        )
+        if not known.convert:
+            return found
+        return _converted(found, found.parent, origin=f"known {known.name}", licence=known.licence)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise CutawayError(f"there is no file {path}; give the path of a .gguf file")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -76,10 +77,10 @@ class _Metadata:
         self._fields = reader.fields
         self.file = file
 
-    def get(self, key: str, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         return self._fields[key].contents() if key in self._fields else default
 
-    def need(self, key: str):
+    def need(self, key: str) -> Any:
         if key not in self._fields:
             raise CutawayError(f"{self.file} does not say {key!r}; it cannot be converted, get a complete GGUF")
         return self.get(key)
@@ -257,7 +258,7 @@ def _shapes(config: dict) -> dict[str, tuple[str, tuple[int, ...]]]:
     """GGUF name → (Hugging Face name, shape) of all tensors of a Llama."""
     width, inner, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     q, kv = (config["head_dim"] * config[f"num_{kind}_heads"] for kind in ("attention", "key_value"))
-    inside = {
+    inside: dict[str, tuple[int, ...]] = {
         "attn_norm": (width,),
         "attn_q": (q, width),
         "attn_k": (kv, width),
@@ -268,7 +269,11 @@ def _shapes(config: dict) -> dict[str, tuple[str, tuple[int, ...]]]:
         "ffn_up": (inner, width),
         "ffn_down": (width, inner),
     }
-    outside = {"token_embd": (vocab, width), "output_norm": (width,), "output": (vocab, width)}
+    outside: dict[str, tuple[int, ...]] = {
+        "token_embd": (vocab, width),
+        "output_norm": (width,),
+        "output": (vocab, width),
+    }
     if config["tie_word_embeddings"]:
         del outside["output"]
     shapes = {f"{name}.weight": (f"{_OUTSIDE[name]}.weight", shape) for name, shape in outside.items()}
@@ -322,7 +327,7 @@ def _tokenizer(metadata: _Metadata, vocab: int) -> Tokenizer:
         tokenizer = Tokenizer(models.BPE(ids, pairs, ignore_merges=before in _LLAMA3))
     except Exception as error:  # the Rust library raises bare Exception, or TypeError for a pair that is not two
         raise CutawayError(
-            f"{metadata.file} has merges that do not fit its tokens ({error}); fetch it again"
+            f"{metadata.file} has merges that do not fit its tokens ({str(error).splitlines()[0]}); fetch it again"
         ) from error
     tokenizer.normalizer = normalizers.NFC() if before in _QWEN2 else None
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(_SPLITS[before]())

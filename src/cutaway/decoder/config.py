@@ -36,7 +36,8 @@ class DecoderConfig:
     n_ctx: int
     vocab: int
     activation: Literal["gelu", "gelu_tanh", "silu", "relu"]
-    norm: Literal["layer", "rms"] = "layer"
+    norm: Literal["layer", "rms", "none"] = "layer"
+    """`none` only in decoders built by hand (planted.py), where it keeps every number exact."""
     norm_eps: float = 1e-5
     norm_offset: float = 0.0
     """Gemma stores RMS weights around zero: the scale is `weight + 1`."""

@@ -82,15 +82,17 @@ class Run:
 
 
 class Norm(nn.Module):
-    """LayerNorm or RMSNorm, computed in float32 whatever the weights are."""
+    """LayerNorm, RMSNorm or nothing, computed in float32 whatever the weights are."""
 
     def __init__(self, size: int, config: DecoderConfig, kind: str | None = None):
         super().__init__()
         self.kind, self.eps, self.offset = kind or config.norm, config.norm_eps, config.norm_offset
-        self.weight = nn.Parameter(torch.ones(size))
+        self.weight = nn.Parameter(torch.ones(size)) if self.kind != "none" else None
         self.bias = nn.Parameter(torch.zeros(size)) if self.kind == "layer" else None
 
     def forward(self, x: Float[Tensor, "*axes width"]) -> Float[Tensor, "*axes width"]:
+        if self.kind == "none":
+            return x
         y, weight = x.float(), self.weight.float()
         if self.kind == "layer":
             return F.layer_norm(y, weight.shape, weight, self.bias.float(), self.eps).to(x.dtype)

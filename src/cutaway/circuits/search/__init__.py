@@ -1,0 +1,1 @@
+"""Ways to find a circuit: one file a method, each a function and a `METHOD` record; found by discovery."""

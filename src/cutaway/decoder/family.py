@@ -75,10 +75,10 @@ def families() -> dict[str, Family]:
 
 def family_of(config_json: dict) -> Family:
     """The family of a checkpoint by its `model_type`; raises `CutawayError` with the nearest known ones."""
-    known, kind = families(), config_json.get("model_type", "")
+    known, kind = families(), str(config_json.get("model_type", ""))
     if kind in known:
         return known[kind]
-    near = difflib.get_close_matches(str(kind), known, 1)
+    near = difflib.get_close_matches(kind, known, 1)
     hint = f" (nearest: {near[0]})" if near else ""
     raise CutawayError(
         f"model_type {kind!r} is not a known decoder family{hint}: known are {', '.join(sorted(known))}; "

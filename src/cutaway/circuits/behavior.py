@@ -98,6 +98,10 @@ class Behavior:
     reference: str = ""
     """Name of the corruption that replaces all that matters: what ablations take their values from."""
     step_names: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """For each step the role that holds what the answer is made from (`C1 C2 C3`); empty if the behaviour has none."""
+    mover: str = "mover"
+    """What a head that carries the answer from there is called."""
     recipe: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -175,12 +179,14 @@ def assemble(
     step_names: tuple[str, ...] = (),
     recipe: dict | None = None,
     pad: int = 0,
+    **more,
 ) -> Behavior:
     """Samples to one behaviour.
 
     Args:
         corruptions: name → what it does, for each corruption that the samples carry.
         reference: the corruption that ablations take their values from.
+        more: further fields of `Behavior` (`sources`, `mover`).
 
     Raises:
         CutawayError: no samples; answers of different length; a corrupted form whose roles do not line up with the
@@ -219,6 +225,7 @@ def assemble(
         reference=reference,
         step_names=step_names or tuple(f"token {i + 1}" for i in range(n_steps)),
         recipe=recipe or {},
+        **more,
     )
 
 

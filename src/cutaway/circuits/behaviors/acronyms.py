@@ -79,6 +79,8 @@ def build(tokenizer: Tokenizer, config: Acronyms = Acronyms()) -> Behavior:  # n
         corruptions=CORRUPTIONS,
         reference="everything",
         step_names=tuple(f"letter {i + 1}" for i in range(config.words)),
+        sources=tuple(f"C{i + 1}" for i in range(config.words)),
+        mover="letter mover",
         recipe={"behavior": "acronyms", **{k: v for k, v in vars(config).items() if k != "own_words"}},
     )
 

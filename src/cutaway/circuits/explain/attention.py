@@ -1,0 +1,79 @@
+"""Attention from each answer step to each role, and to the previous token."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cutaway.circuits.behavior import Behavior, Prompts
+from cutaway.decoder import Decoder, Patch, Site
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention of every head, over prompts.
+
+    `to_role[l, h, step, role]` is the attention that the token predicting an answer step pays to all tokens of a role
+    (mean and sd over prompts); `previous` is what a token pays to the one before it, over all tokens after the shared
+    ones; `nearby` the same to any of the three before it; `first` to the first token of the prompt.
+    """
+
+    roles: tuple[str, ...]
+    to_role: Float[Tensor, "layer head step role"]
+    sd: Float[Tensor, "layer head step role"]
+    previous: Float[Tensor, "layer head"]
+    nearby: Float[Tensor, "layer head"]
+    first: Float[Tensor, "layer head"]
+
+    def of(self, site: Site, step: int) -> dict[str, float]:
+        """Role → mean attention of one head at one step."""
+        return dict(zip(self.roles, self.to_role[site.layer, site.head, step].tolist(), strict=True))
+
+
+def patterns(
+    model: Decoder, prompts: Prompts, *, positions: Tensor | None = None, patches: tuple[Patch, ...] = ()
+) -> Float[Tensor, "layer batch head query key"]:
+    """The attention of every layer on whole prompts."""
+    sites = [Site(layer, "pattern") for layer in range(model.config.n_layers)]
+    with torch.inference_mode():
+        run = model.run(
+            prompts.tokens, positions=positions, patches=patches, capture=sites, scored=prompts.steps, columns=prompts.tokens[0, :1]
+        )
+    return torch.stack([run.sites[site] for site in sites])
+
+
+def attention(model: Decoder, behavior: Behavior) -> Attention:
+    """Measures the attention of every head on the clean prompts."""
+    pattern = patterns(model, behavior.clean)
+    per_prompt = to_roles(pattern, behavior)
+    start = max(behavior.shared, 1)
+    real = behavior.clean.mask[:, start:].float()  # queries that count
+    weights = real / real.sum()
+
+    def mean(x: Float[Tensor, "layer batch head query"]) -> Float[Tensor, "layer head"]:
+        return torch.einsum("lbhq,bq->lh", x[..., start:], weights).cpu()
+
+    previous = torch.zeros_like(pattern[..., 0])
+    nearby = torch.zeros_like(previous)
+    for back in (1, 2, 3):
+        step = pattern.diagonal(-back, dim1=-2, dim2=-1)
+        previous[..., back:] += step if back == 1 else 0
+        nearby[..., back:] += step
+    return Attention(
+        behavior.roles,
+        per_prompt.mean(1).cpu(),
+        per_prompt.std(1, correction=0).cpu(),
+        mean(previous),
+        mean(nearby),
+        mean(pattern[..., 0]),
+    )
+
+
+def to_roles(pattern: Float[Tensor, "layer batch head query key"], behavior: Behavior) -> Float[Tensor, "layer batch head step role"]:
+    """Attention of the scored tokens, summed over the tokens of each role, prompt by prompt."""
+    prompts = behavior.clean
+    index = prompts.steps[None, :, None, :, None].expand(len(pattern), -1, pattern.shape[2], -1, pattern.shape[-1])
+    rows = pattern.gather(3, index)
+    masks = torch.stack([behavior.slot_mask(prompts, role) for role in behavior.roles]).to(rows)  # [role, batch, key]
+    return torch.einsum("lbhsk,rbk->lbhsr", rows, masks)

@@ -1,0 +1,176 @@
+"""How does a head know which word is next? Three interventions of García-Carrasco et al. (2024, §5.3).
+
+For a pair of words a, b, at the first tokens Ca and Cb:
+
+positions   exchange the position ids of the two tokens: the learned embedding, or the angle of the rotation
+first       exchange what the two tokens attend to the very first token of the prompt (column 0 of their rows of the
+            attention pattern, as in the paper: the rows are not renormalised), in every head that reacts to it
+both        the two together
+
+What is measured: the logit difference of every answer token, and where the movers then look.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cutaway.circuits.behavior import Behavior
+from cutaway.circuits.effects import Convention, EffectMap
+from cutaway.circuits.engine import Engine, Reference, Trace, Variant, head_sites, shared_past
+from cutaway.circuits.explain.attention import to_roles
+from cutaway.circuits.metrics import scorer
+from cutaway.decoder import Decoder, Patch, Site
+
+REACTS = -0.005
+"""A head is taken into the joint swap if swapping it alone lowers some answer's logit difference by more than this (the
+paper's threshold)."""
+
+CONDITIONS = ("clean", "positions", "first", "both")
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One pair of words exchanged in one way."""
+
+    pair: tuple[str, str]
+    condition: str
+    logit_diff: Float[Tensor, " step"]
+    attention: Float[Tensor, "mover step source"]
+    """Attention of each mover, at each step, to each source role."""
+    heads: tuple[Site, ...] = ()
+    """Heads whose attention to the first token was exchanged."""
+
+
+@dataclass(frozen=True)
+class Positional:
+    """All pairs and conditions, and the effect of the first-token swap head by head for the pairs in `per_head`."""
+
+    movers: tuple[Site, ...]
+    swaps: tuple[Swap, ...]
+    per_head: dict[tuple[str, str], EffectMap]
+
+    def to_dict(self) -> dict:
+        return {
+            "movers": [str(site) for site in self.movers],
+            "swaps": [
+                {
+                    "pair": "↔".join(swap.pair),
+                    "condition": swap.condition,
+                    "logit_diff": swap.logit_diff.tolist(),
+                    "attention": swap.attention.tolist(),
+                    "heads": [str(site) for site in swap.heads],
+                }
+                for swap in self.swaps
+            ],
+            "per_head": {"↔".join(pair): effects.to_dict() for pair, effects in self.per_head.items()},
+        }
+
+
+def positional(
+    model: Decoder,
+    behavior: Behavior,
+    movers: Sequence[Site],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Positional:
+    """Runs the three interventions on every pair of source roles."""
+    sources = behavior.sources
+    pairs = [(a, b) for i, a in enumerate(sources) for b in sources[i + 1 :]] if pairs is None else list(pairs)
+    swaps, per_head = [], {}
+    for pair in pairs:
+        effects = first_token_effects(model, behavior, pair, tick=tick)
+        per_head[pair] = effects
+        reacting = tuple(site for site, value in zip(effects.sites, effects.mean()[:, 0], strict=True) if (value < REACTS).any())
+        swaps += [_swap(model, behavior, movers, pair, condition, reacting) for condition in CONDITIONS]
+    return Positional(tuple(movers), tuple(swaps), per_head)
+
+
+def places(behavior: Behavior, role: str) -> Int[Tensor, " batch"]:
+    """Position of a role's first token in each clean prompt."""
+    return behavior.slot_mask(behavior.clean, role).float().argmax(-1)
+
+
+def exchanged_positions(behavior: Behavior, pair: tuple[str, str]) -> Int[Tensor, "batch pos"]:
+    """Position ids of the clean prompts with those of two roles' first tokens exchanged."""
+    batch, width = behavior.clean.tokens.shape
+    ids = torch.arange(width, device=behavior.clean.tokens.device).repeat(batch, 1)
+    rows = torch.arange(batch, device=ids.device)
+    a, b = (places(behavior, role) for role in pair)
+    ids[rows, a], ids[rows, b] = ids[rows, b].clone(), ids[rows, a].clone()
+    return ids
+
+
+def exchange_first(
+    pattern: Float[Tensor, "batch *heads query key"], a: Int[Tensor, " batch"], b: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch *heads query key"]:
+    """Exchanges column 0 of the rows of query a and query b."""
+    rows = torch.arange(len(pattern), device=pattern.device)
+    out = pattern.movedim(-2, 1).clone()  # [batch, query, *heads, key]
+    out[rows, a, ..., 0], out[rows, b, ..., 0] = out[rows, b, ..., 0].clone(), out[rows, a, ..., 0].clone()
+    return out.movedim(1, -2)
+
+
+def first_token_effects(
+    model: Decoder, behavior: Behavior, pair: tuple[str, str], *, tick: Callable[[int], None] = lambda done: None
+) -> EffectMap:
+    """Effect on the logit differences of exchanging, in one head at a time, the attention two tokens pay to the first one."""
+    score = scorer(behavior)
+    sites = tuple(head_sites(model))
+    values = torch.full((len(sites), 1, len(behavior), behavior.n_steps), torch.nan)
+    with torch.inference_mode():
+        engine = Engine(model, behavior, behavior.clean, columns=score.columns, past=shared_past(model, behavior))
+        trace = engine.trace()
+        reference = _exchanged_z(engine, trace, pair)
+        before = score.logit_diff(trace.logits)
+        for group, logits in engine.run([Variant(frozenset([site])) for site in sites], reference, trace):
+            values[group, 0] = (score.logit_diff(logits) - before).float().cpu()
+            tick(len(group))
+    about = f"attention to the first token exchanged, {pair[0]}↔{pair[1]}"
+    seed = int(behavior.recipe.get("seed", 0))
+    how = Convention("exact", "noising", about, "logit_diff", "patched − clean: negative helps", model.source, len(behavior), seed)
+    return EffectMap(sites, (None,), behavior.step_names, values, how)
+
+
+def _exchanged_z(engine: Engine, trace: Trace, pair: tuple[str, str]) -> Reference:
+    """What every head would compute at the two tokens with their attention to the first token exchanged."""
+    a, b = (places(engine.behavior, role) - engine.offset for role in pair)
+    zs = []
+    for layer in engine.model.layers:
+        q, k, _ = layer.qkv(trace.resid_pre[layer.index])
+        pattern = layer.pattern(*layer.rotated(q, k, engine.frame), engine.frame, engine.past)
+        zs.append(layer.mix(exchange_first(pattern, a, b), trace.v[layer.index], engine.past))
+    where = torch.zeros_like(engine.prompts.mask)
+    rows = torch.arange(len(where), device=where.device)
+    where[rows, a] = where[rows, b] = True
+    return Reference(tuple(zs), trace.mlp_out, trace.resid_pre, where, int(torch.minimum(a, b).min()))
+
+
+def _swap(
+    model: Decoder, behavior: Behavior, movers: Sequence[Site], pair: tuple[str, str], condition: str, reacting: tuple[Site, ...]
+) -> Swap:
+    a, b = (places(behavior, role) for role in pair)
+    heads = reacting if condition in ("first", "both") else ()
+    patches = [Patch(Site(s.layer, "pattern", s.head), lambda pattern: exchange_first(pattern, a, b)) for s in heads]
+    positions = exchanged_positions(behavior, pair) if condition in ("positions", "both") else None
+    layers = sorted({site.layer for site in movers})
+    score = scorer(behavior)
+    with torch.inference_mode():
+        run = model.run(
+            behavior.clean.tokens,
+            positions=positions,
+            patches=patches,
+            capture=[Site(layer, "pattern") for layer in layers],
+            scored=behavior.clean.steps,
+            columns=score.columns,
+        )
+    sources = [behavior.roles.index(role) for role in behavior.sources]
+    looks = torch.zeros(len(movers), behavior.n_steps, len(sources))
+    if layers:
+        per_layer = to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).mean(1).cpu()
+        for i, site in enumerate(movers):
+            looks[i] = per_layer[layers.index(site.layer), site.head][:, sources]
+    return Swap(pair, condition, score.logit_diff(run.logits).mean(0).float().cpu(), looks, heads)

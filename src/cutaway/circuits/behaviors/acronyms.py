@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble
+from cutaway.circuits.behaviors.record import Recipe
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
@@ -75,7 +76,7 @@ def build(tokenizer: Tokenizer, config: Acronyms = Acronyms()) -> Behavior:  # n
     return assemble(
         "acronyms",
         samples,
-        about="write the initials of a phrase, one letter at a time",
+        about=BEHAVIOR.about,
         corruptions=CORRUPTIONS,
         reference="everything",
         step_names=tuple(f"letter {i + 1}" for i in range(config.words)),
@@ -222,3 +223,12 @@ class _Maker:
 
     def _other_letters(self, letters: list[str]) -> list[str]:
         return self.rng.sample([letter for letter in LETTERS if letter not in letters], len(letters))
+
+
+BEHAVIOR = Recipe(
+    name="acronyms",
+    build=build,
+    config=Acronyms,
+    about="write the initials of a phrase, one letter at a time",
+    citation="García-Carrasco, Maté & Trujillo 2024 (arXiv 2405.04156, §3)",
+)

@@ -1,0 +1,231 @@
+"""The main job, end to end: measure the behaviour, sweep, search, verify, explain, write it down."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from cutaway.circuits.behavior import Behavior
+from cutaway.circuits.circuit import Circuit, CircuitHead
+from cutaway.circuits.effects import EffectMap
+from cutaway.circuits.explain.attention import Attention, attention
+from cutaway.circuits.explain.direct import Direct, direct
+from cutaway.circuits.explain.letters import LetterMatrix, copying_score, ov_letters
+from cutaway.circuits.explain.positional import Positional, positional
+from cutaway.circuits.explain.roles import role_of
+from cutaway.circuits.isolation import Ablation, Heads, Isolation
+from cutaway.circuits.patching import sweep
+from cutaway.circuits.performance import Performance, performance
+from cutaway.circuits.search.record import method
+from cutaway.circuits.verify import Verification, cost, verify
+from cutaway.core.errors import CutawayError
+from cutaway.core.progress import Progress, Tick
+from cutaway.decoder import Decoder, Site
+
+NOISE = 1e-4
+"""Heads whose effects add up to less than this (in logits) are float rounding, and are not ranked."""
+
+
+@dataclass(frozen=True)
+class Find:
+    """What to do, and how much of it."""
+
+    method: str = "prune"
+    """How to search (`cutaway circuits methods`)."""
+    floor: float = 0.9
+    """Faithfulness that the circuit must keep on every answer token while heads are dropped."""
+    ablation: Ablation = "mean"
+    """What stands in for heads outside the circuit: mean, resample or zero."""
+    direction: Literal["noising", "denoising"] = "noising"
+    """Patch corrupted values into clean runs, or clean values into corrupted ones."""
+    n_sweep: int = 10
+    """Prompts for the patching grids."""
+    n_search: int = 24
+    """Prompts that the search looks at; the grids' are the first of them."""
+    n_verify: int = 48
+    """Prompts for verification, none of which the search has seen."""
+    n_random: int = 20
+    """Random circuits of the same size to compare with."""
+    seed: int = 0
+    budget: int = 4096
+    """Tokens in flight at once: more is faster on a large machine, less takes less memory."""
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts that a behaviour must bring."""
+        return self.n_search + self.n_verify
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything one search found out."""
+
+    config: Find
+    behavior: Behavior
+    performance: Performance
+    heads: dict[str, EffectMap]
+    """corruption → effect of every head."""
+    stream: dict[str, EffectMap]
+    """corruption → effect of the residual stream, layer by role."""
+    mlps: dict[str, EffectMap]
+    circuit: Circuit
+    verification: Verification
+    attention: Attention
+    direct: Direct
+    letters: dict[str, dict[str, LetterMatrix]] = field(default_factory=dict)
+    """head, or `movers` for their sum → quadrant → matrix; empty where the behaviour has no letters."""
+    copying: dict[str, dict[str, float]] = field(default_factory=dict)
+    positional: Positional | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Progress = Progress()) -> Findings:  # noqa: B008
+    """Finds, verifies and explains the circuit of heads behind a behaviour.
+
+    Raises:
+        CutawayError: too few prompts for the split, an unknown method, or no circuit that meets the floor.
+    """
+    chosen = method(config.method)
+    if min(config.n_sweep, config.n_search, config.n_verify) < 1:
+        raise CutawayError("n_sweep, n_search and n_verify must each be at least 1")
+    if len(behavior) < config.n_prompts:
+        raise CutawayError(
+            f"behaviour {behavior.name!r} has {len(behavior)} prompts, {config.n_prompts} are needed: bring more, or lower n_search "
+            f"({config.n_search}) or n_verify ({config.n_verify})"
+        )
+    behavior = behavior.to(model.device)
+    search_on, verify_on = behavior.split(config.n_search, config.n_verify)
+    sweep_on = search_on.take(slice(0, min(config.n_sweep, config.n_search)))
+    clock = _Clock(progress)
+
+    with clock("measure the behaviour"):
+        done = performance(model, verify_on, search_on)
+    maps = _grids(model, sweep_on, config, clock)
+    ranking = rank(maps["heads"])
+    isolation = Isolation(model, search_on, ablation=config.ablation, budget=config.budget)
+    with clock(f"search ({config.method})") as tick:
+        options = chosen.options(floor=config.floor)
+        heads = chosen.search(isolation, ranking, options, lambda said: tick(1))
+    progress.say(f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}")
+    with clock("verify on fresh prompts", cost(len(heads), n_random=config.n_random)) as tick:
+        fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget)
+        verified = verify(fresh, heads, order=ranking, n_random=config.n_random, seed=config.seed, tick=tick)
+    with clock("explain"):
+        looks, writes = attention(model, search_on), direct(model, search_on)
+        circuit = _circuit(model, search_on, config, heads, maps["heads"], verified, looks, writes)
+        letters, copying = _letters(model, behavior, circuit)
+    where = None
+    if len(behavior.sources) > 1:
+        pair = (behavior.sources[0], behavior.sources[-1])
+        with clock("exchange positions", model.config.n_layers * model.config.n_heads) as tick:
+            movers = circuit.by_role().get(behavior.mover, [])
+            where = positional(model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], tick=tick)
+    return Findings(
+        config, behavior, done, **maps, circuit=circuit, verification=verified, attention=looks, direct=writes,
+        letters=letters, copying=copying, positional=where, seconds=clock.seconds,
+    )  # fmt: skip
+
+
+def rank(heads: dict[str, EffectMap]) -> list[Site]:
+    """Heads by how much they matter over all corruptions, the most important first; those without any effect left out."""
+    total = sum(effects.total() for effects in heads.values())
+    sites = next(iter(heads.values())).sites
+    return [sites[i] for i in total.argsort(descending=True, stable=True).tolist() if total[i] > NOISE]
+
+
+def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") -> dict[str, dict[str, EffectMap]]:
+    """Heads, residual stream by role, and MLPs, for every corruption but the reference (unless there is no other)."""
+    corruptions = [name for name in behavior.corruptions if name != behavior.reference] or [behavior.reference]
+    runs = sum(len(behavior.corruptions[name].runs) for name in corruptions)
+    layers = range(model.config.n_layers)
+    shared = {behavior.slots[i][0] for i in behavior.clean.slots[0, : behavior.shared].tolist()}
+    roles = [role for role in behavior.roles if role not in shared]
+    few = behavior.take(slice(0, min(6, len(behavior))))
+    grids = {
+        "heads": (behavior, None, (None,), model.config.n_layers * model.config.n_heads),
+        "stream": (few, [Site(layer, "resid_pre") for layer in layers], tuple(roles), model.config.n_layers * len(roles)),
+        "mlps": (few, [Site(layer, "mlp_out") for layer in layers], (None,), model.config.n_layers),
+    }
+    names = {"heads": "patch every head", "stream": "patch the residual stream by role", "mlps": "patch every MLP"}
+    maps = {}
+    for kind, (prompts, sites, at, cells) in grids.items():
+        with clock(names[kind], cells * runs) as tick:
+            maps[kind] = {
+                name: sweep(
+                    model, prompts, name, sites=sites, roles=at, direction=config.direction, budget=config.budget, tick=tick
+                )
+                for name in corruptions
+            }
+    return maps
+
+
+def _circuit(
+    model: Decoder, behavior: Behavior, config: Find, heads: Heads, effects: dict[str, EffectMap], verified: Verification,
+    looks: Attention, writes: Direct,
+) -> Circuit:  # fmt: skip
+    members = []
+    for site in sorted(heads, key=lambda s: (s.layer, s.head)):
+        role = role_of(site, behavior, looks, writes)
+        dropped = tuple((e.mean, e.low, e.high) for e in verified.minimality[site])
+        members.append(CircuitHead(site, role.name, role.evidence, _strongest(effects, site), dropped))
+    return Circuit(
+        model=model.source,
+        behavior=behavior.name,
+        step_names=behavior.step_names,
+        heads=tuple(members),
+        method={"name": config.method, "ablation": config.ablation, "floor": config.floor},
+        provenance=provenance(model, behavior, config),
+    )
+
+
+def _strongest(effects: dict[str, EffectMap], site: Site) -> tuple[tuple[float, float, float] | None, ...]:
+    """For each step the effect, with its interval, of the corruption where it is largest."""
+    found: list[tuple[float, float, float] | None] = []
+    intervals = [tuple(x[m.sites.index(site), 0] for x in m.interval()) for m in effects.values()]
+    for step in range(len(next(iter(effects.values())).step_names)):
+        points = [tuple(x[step].item() for x in interval) for interval in intervals]
+        known = [point for point in points if point[0] == point[0]]
+        found.append(max(known, key=lambda point: abs(point[0])) if known else None)
+    return tuple(found)
+
+
+def _letters(model: Decoder, behavior: Behavior, circuit: Circuit) -> tuple[dict, dict]:
+    if behavior.name != "acronyms":
+        return {}, {}
+    movers = circuit.by_role().get(behavior.mover, [])
+    try:
+        letters = {str(site): ov_letters(model, [site]) for site in movers}
+        if movers:
+            letters["movers"] = ov_letters(model, movers)
+        return letters, {str(site): copying_score(model, site) for site in movers}
+    except CutawayError:  # a tokenizer without spaced letters has no such matrix; all else stands
+        return {}, {}
+
+
+def provenance(model: Decoder, behavior: Behavior, config: Find) -> dict:
+    """What another person needs to find the same: model, prompts (by hash), recipe, options."""
+    tokens = behavior.clean.tokens.cpu().numpy().tobytes()
+    return {
+        "model": model.source,
+        "family": model.config.family,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "recipe": behavior.recipe,
+        "prompts_sha256": hashlib.sha256(tokens).hexdigest(),
+        "options": asdict(config),
+    }
+
+
+class _Clock:
+    """Stages of the job, timed, with progress."""
+
+    def __init__(self, progress: Progress):
+        self.progress, self.seconds = progress, {}
+
+    @contextmanager
+    def __call__(self, about: str, total: int | None = None) -> Iterator[Tick]:
+        started = time.monotonic()
+        with self.progress.stage(about, total) as tick:
+            yield tick
+        self.seconds[about] = time.monotonic() - started

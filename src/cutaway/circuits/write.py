@@ -1,0 +1,98 @@
+"""Findings to a run folder: tables as CSV and JSON, the circuit, the prompts. Figures and the page are made from these."""
+
+import json
+from dataclasses import asdict
+
+from cutaway.circuits.effects import EffectMap
+from cutaway.circuits.find import Findings
+from cutaway.core.runs import Run
+from cutaway.decoder.tokens import Tokenizer
+
+
+def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
+    """Writes every table of the findings."""
+    run.json("circuit.json", findings.circuit.to_dict())
+    run.json("performance.json", {"steps": findings.behavior.step_names, **asdict(findings.performance)})
+    for kind, maps in (("heads", findings.heads), ("stream", findings.stream), ("mlps", findings.mlps)):
+        for corruption, effects in maps.items():
+            _effects(run, f"effects/{kind}-{corruption.replace(' ', '-')}", effects)
+    run.json("verification.json", verification(findings))
+    run.csv("attention.csv", attention_rows(findings))
+    run.csv("direct.csv", direct_rows(findings))
+    run.json(
+        "letters.json",
+        {
+            "matrices": {head: {q: m.to_dict() for q, m in quadrants.items()} for head, quadrants in findings.letters.items()},
+            "copying_score": findings.copying,
+        },
+    )
+    if findings.positional:
+        run.json("positional.json", {"sources": findings.behavior.sources, **findings.positional.to_dict()})
+    run.text("prompts.jsonl", prompts(findings, tokenizer))
+    run.json("seconds.json", findings.seconds)
+
+
+def _effects(run: Run, name: str, effects: EffectMap) -> None:
+    run.json(f"{name}.json", effects.to_dict())
+    run.csv(f"{name}.csv", effects.rows())
+
+
+def verification(findings: Findings) -> dict:
+    """The verification as plain data; heads become their names."""
+    data = {name: value for name, value in vars(findings.verification).items() if name != "minimality"}
+    minimality = {str(site): [asdict(e) for e in estimates] for site, estimates in findings.verification.minimality.items()}
+    return {"steps": findings.behavior.step_names, **json.loads(json.dumps(data, default=asdict)), "minimality": minimality}
+
+
+def attention_rows(findings: Findings) -> list[dict]:
+    """One row per head of the circuit, step and role."""
+    looks = findings.attention
+    return [
+        {
+            "head": str(head.site),
+            "step": step_name,
+            "role": role,
+            "mean": looks.to_role[head.site.layer, head.site.head, step, r].item(),
+            "sd": looks.sd[head.site.layer, head.site.head, step, r].item(),
+        }
+        for head in findings.circuit.heads
+        for step, step_name in enumerate(findings.behavior.step_names)
+        for r, role in enumerate(looks.roles)
+    ]
+
+
+def direct_rows(findings: Findings) -> list[dict]:
+    """One row per head of the model and step."""
+    writes, looks = findings.direct, findings.attention
+    layers, heads, steps = writes.logit_diff.shape
+    return [
+        {
+            "head": f"{layer}.{head}",
+            "step": findings.behavior.step_names[step],
+            "direct_logit_diff": writes.logit_diff[layer, head, step].item(),
+            "copy_logit": writes.copy[layer, head, step].item(),
+            "copy_top": writes.copy_top[layer, head, step].item(),
+            "attention_previous": looks.previous[layer, head].item(),
+            "attention_first": looks.first[layer, head].item(),
+        }
+        for layer in range(layers)
+        for head in range(heads)
+        for step in range(steps)
+    ]
+
+
+def prompts(findings: Findings, tokenizer: Tokenizer | None) -> str:
+    """Every prompt as JSON lines: its text, and each token with position, id and role."""
+    behavior, lines = findings.behavior, []
+    clean = behavior.clean
+    for text, tokens, slots, answer in zip(
+        behavior.texts, clean.tokens.tolist(), clean.slots.tolist(), behavior.answers.tolist(), strict=True
+    ):
+        shown = [
+            {"token": tokenizer.shown(i) if tokenizer else str(i), "id": i, "role": behavior.slots[slot][0]}
+            for i, slot in zip(tokens, slots, strict=True)
+            if slot >= 0
+        ]
+        said = [tokenizer.shown(i) if tokenizer else str(i) for i in answer]
+        lines.append(json.dumps({"text": text, "answer": said, "tokens": shown}, ensure_ascii=False))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,137 @@
+"""A run is a folder: what was asked, what was used, what came out. It appears whole or not at all."""
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from importlib import metadata
+from pathlib import Path
+
+from cutaway.core.errors import CutawayError
+
+
+class Run:
+    """A run folder being written. Every file appears atomically."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def text(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.replace(temporary, path)
+        return path
+
+    def json(self, name: str, data) -> Path:
+        return self.text(name, json.dumps(data, indent=1, default=_plain, ensure_ascii=False) + "\n")
+
+    def csv(self, name: str, rows: Sequence[dict]) -> Path:
+        """Rows of one shape; the keys of the first are the columns."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return self.text(name, text.getvalue())
+
+
+@contextmanager
+def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> Iterator[Run]:
+    """A new run folder, built beside its place and moved there when all went well.
+
+    Writes `config.toml` and `manifest.json` (`about` goes into the latter). An error or Ctrl-C leaves nothing.
+
+    Raises:
+        CutawayError: the folder exists already and is not empty, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CutawayError(f"{folder} exists already and is not empty: choose another --out, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise CutawayError(f"cannot write to {folder.parent} ({error.strerror}): choose another --out") from error
+    started = time.time()
+    try:
+        run = Run(building)
+        run.text("config.toml", toml(config))
+        yield run
+        run.json("manifest.json", manifest(command, seconds=time.time() - started, **about))
+        os.chmod(building, 0o755)
+        if folder.exists():
+            folder.rmdir()
+        os.replace(building, folder)
+        run.folder = folder
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def manifest(command: str = "", **about) -> dict:
+    """What a reader needs to make the run again: versions, hardware, command, and whatever else is given."""
+    packages = ("cutaway", "torch", "numpy", "safetensors", "tokenizers", "transformers")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    import torch
+
+    hardware = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    return {"command": command, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **about, "versions": versions, "hardware": hardware}
+
+
+def peak_memory() -> int:
+    """Most memory this process has held, in bytes (0 where the system does not say)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def toml(config: dict) -> str:
+    """A flat or one-level nested dictionary as TOML; None is left out, as TOML has no word for it."""
+    plain = {key: _plain(value) if is_dataclass(value) else value for key, value in config.items()}
+    lines = [f"{key} = {_value(value)}" for key, value in plain.items() if value is not None and not isinstance(value, dict)]
+    for key, table in plain.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{key}]", *(f"{k} = {_value(v)}" for k, v in table.items() if v is not None)]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML basic string
+
+
+def _plain(value):
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

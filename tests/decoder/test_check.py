@@ -58,6 +58,17 @@ def test_a_head_that_does_nothing_by_its_weights_is_no_failure():
     assert lines["live mlp_out"].note == ""
 
 
+def test_a_model_as_they_are_built_by_hand():
+    """No norms, exact numbers, an MLP of zeros, large scores: nothing of it is a failure."""
+    config = replace(CONFIGS["learned positions"], norm="none", n_layers=2, biases=())
+    model = fill(Decoder(config))
+    for layer in model.layers:
+        for part in (layer.up, layer.down):
+            part.weight.data.zero_()
+        layer.q.weight.data *= 30
+    assert failures(check(model)) == set()
+
+
 # --- against transformers --------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import cutaway
 from cutaway.core.errors import CutawayError
@@ -236,6 +237,33 @@ def test_oracle_notices_the_wrong_third_of_a_fused_tensor(tmp_path, monkeypatch)
     assert gap(cutaway.load(folder), load_oracle(folder), random_tokens(how.batch, how.pos), how) > 5 * LIMIT
 
 
+# --- what real files carry besides weights ---------------------------------------------------------------------------
+
+BUFFERS = {
+    "gpt2": ("transformer.h.0.attn.bias", "transformer.h.2.attn.masked_bias"),
+    "gpt_neo": ("transformer.h.0.attn.attention.bias", "transformer.h.1.attn.attention.masked_bias"),
+    "neox": (
+        "gpt_neox.layers.0.attention.bias",
+        "gpt_neox.layers.1.attention.masked_bias",
+        "gpt_neox.layers.2.attention.rotary_emb.inv_freq",
+    ),
+    "llama": ("model.layers.0.self_attn.rotary_emb.inv_freq",),
+}
+
+
+@pytest.mark.parametrize("variant", BUFFERS)
+def test_stored_masks_and_frequencies_are_no_weights(tmp_path, variant):
+    file = write(VARIANTS[variant], tmp_path) / "model.safetensors"
+    expected = cutaway.load(tmp_path)(random_tokens(1, 5))
+    tensors = load_file(file)
+    save_file(tensors | {name: torch.ones(3) for name in BUFFERS[variant]}, file)
+    assert torch.equal(cutaway.load(tmp_path)(random_tokens(1, 5)), expected)
+    bias = next(name for name in families()[VARIANTS[variant].model_type].weights.values() if isinstance(name, str))
+    save_file(tensors | {f"{bias}.bias": torch.ones(3)}, file)
+    with pytest.raises(CutawayError, match="left over"):
+        cutaway.load(tmp_path)
+
+
 # --- what a table cannot express is refused --------------------------------------------------------------------------
 
 REFUSED = {
@@ -255,7 +283,7 @@ REFUSED = {
     "norm after": ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before = False"),
     "no last norm": ("opt", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm"),
     "norms without weights": ("opt", {"layer_norm_elementwise_affine": False}, "layer_norm_elementwise_affine"),
-    "quantised": ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
+    "quantised": ("llama", {"quantization_config": {"quant_method": "awq"}}, "the weights are quantised (awq)"),
     "heads": ("llama", {"num_key_value_heads": 3}, "4 heads cannot share 3 key-value heads"),
     "no layers": ("llama", {"num_hidden_layers": 0}, "n_layers must be a whole number above 0"),
     "absent size": ("llama", {"vocab_size": ...}, "has no 'vocab_size'"),

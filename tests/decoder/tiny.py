@@ -80,55 +80,55 @@ def bare(config: dict) -> dict:
     return {key: value for key, value in config.items() if key in kept}
 
 
-def _variant(model_type: str, edit: Callable[[dict], dict] | None = None, **settings) -> Variant:
+def variant(model_type: str, edit: Callable[[dict], dict] | None = None, **settings) -> Variant:
     return Variant(model_type, SIZES.get(model_type, LLAMA_LIKE) | settings, edit)
 
 
 VARIANTS = {
-    "gpt2": _variant("gpt2", n_inner=40),
-    "gpt2 bare": _variant("gpt2", bare),
-    "gpt2 untied, exact gelu": _variant("gpt2", tie_word_embeddings=False, activation_function="gelu"),
-    "gpt2 unscaled attention": _variant("gpt2", scale_attn_weights=False, layer_norm_epsilon=1e-2),
-    "llama": _variant("llama"),
-    "llama bare": _variant("llama", bare),
-    "llama tied": _variant("llama", tie_word_embeddings=True, rms_norm_eps=1e-2),
-    "llama biases": _variant("llama", attention_bias=True, mlp_bias=True),
-    "llama multi-query": _variant("llama", num_key_value_heads=1),
-    "llama every head its own": _variant("llama", num_key_value_heads=4),
-    "llama wide heads": _variant("llama", head_dim=12),
-    "llama linear rope": _variant("llama", rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}),
-    "llama llama3 rope": _variant("llama", rope_parameters=LLAMA3 | {"rope_theta": 500.0}),
-    "llama linear rope, older": _variant("llama", older_rope(type="linear", factor=4.0)),
-    "llama llama3 rope, older": _variant("llama", older_rope(**LLAMA3)),
-    "llama base, older": _variant("llama", older_rope()),
-    "mistral": _variant("mistral", sliding_window=5),
-    "mistral no window": _variant("mistral", sliding_window=None),
-    "mistral bare": _variant("mistral", bare, num_attention_heads=8, num_key_value_heads=8),
-    "neox": _variant("gpt_neox"),
-    "neox bare": _variant("gpt_neox", bare),
-    "neox serial": _variant("gpt_neox", use_parallel_residual=False),
-    "neox half rotary": _variant("gpt_neox", rope_parameters={"rope_theta": 500.0, "partial_rotary_factor": 0.5}),
-    "neox half rotary, older": _variant("gpt_neox", older_neox),
-    "neox no attention bias": _variant("gpt_neox", attention_bias=False, hidden_act="gelu_fast"),
-    "neox tied": _variant("gpt_neox", tie_word_embeddings=True),
-    "qwen2": _variant("qwen2"),
-    "qwen2 bare": _variant("qwen2", bare),
-    "qwen2 windows": _variant("qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=1),
-    "qwen2 windows off": _variant("qwen2", use_sliding_window=False, sliding_window=5, max_window_layers=1),
-    "qwen3": _variant("qwen3", head_dim=12),
-    "qwen3 bare": _variant("qwen3", bare),
-    "qwen3 biases": _variant("qwen3", head_dim=8, attention_bias=True, tie_word_embeddings=True),
-    "qwen3 layer types": _variant(
+    "gpt2": variant("gpt2", n_inner=40),
+    "gpt2 bare": variant("gpt2", bare),
+    "gpt2 untied, exact gelu": variant("gpt2", tie_word_embeddings=False, activation_function="gelu"),
+    "gpt2 unscaled attention": variant("gpt2", scale_attn_weights=False, layer_norm_epsilon=1e-2),
+    "llama": variant("llama"),
+    "llama bare": variant("llama", bare),
+    "llama tied": variant("llama", tie_word_embeddings=True, rms_norm_eps=1e-2),
+    "llama biases": variant("llama", attention_bias=True, mlp_bias=True),
+    "llama multi-query": variant("llama", num_key_value_heads=1),
+    "llama every head its own": variant("llama", num_key_value_heads=4),
+    "llama wide heads": variant("llama", head_dim=12),
+    "llama linear rope": variant("llama", rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0}),
+    "llama llama3 rope": variant("llama", rope_parameters=LLAMA3 | {"rope_theta": 500.0}),
+    "llama linear rope, older": variant("llama", older_rope(type="linear", factor=4.0)),
+    "llama llama3 rope, older": variant("llama", older_rope(**LLAMA3)),
+    "llama base, older": variant("llama", older_rope()),
+    "mistral": variant("mistral", sliding_window=5),
+    "mistral no window": variant("mistral", sliding_window=None),
+    "mistral bare": variant("mistral", bare, num_attention_heads=8, num_key_value_heads=8),
+    "neox": variant("gpt_neox"),
+    "neox bare": variant("gpt_neox", bare),
+    "neox serial": variant("gpt_neox", use_parallel_residual=False),
+    "neox half rotary": variant("gpt_neox", rope_parameters={"rope_theta": 500.0, "partial_rotary_factor": 0.5}),
+    "neox half rotary, older": variant("gpt_neox", older_neox),
+    "neox no attention bias": variant("gpt_neox", attention_bias=False, hidden_act="gelu_fast"),
+    "neox tied": variant("gpt_neox", tie_word_embeddings=True),
+    "qwen2": variant("qwen2"),
+    "qwen2 bare": variant("qwen2", bare),
+    "qwen2 windows": variant("qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=1),
+    "qwen2 windows off": variant("qwen2", use_sliding_window=False, sliding_window=5, max_window_layers=1),
+    "qwen3": variant("qwen3", head_dim=12),
+    "qwen3 bare": variant("qwen3", bare),
+    "qwen3 biases": variant("qwen3", head_dim=8, attention_bias=True, tie_word_embeddings=True),
+    "qwen3 layer types": variant(
         "qwen3",
         head_dim=8,
         use_sliding_window=True,
         sliding_window=5,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
-    "gemma": _variant("gemma", head_dim=12),
-    "gemma bare": _variant("gemma", bare),
-    "gemma older": _variant("gemma", older_gemma, head_dim=12, attention_bias=True),
-    "gemma2": _variant(
+    "gemma": variant("gemma", head_dim=12),
+    "gemma bare": variant("gemma", bare),
+    "gemma older": variant("gemma", older_gemma, head_dim=12, attention_bias=True),
+    "gemma2": variant(
         "gemma2",
         head_dim=12,
         sliding_window=5,
@@ -136,38 +136,38 @@ VARIANTS = {
         attn_logit_softcapping=1.5,
         final_logit_softcapping=2.0,
     ),
-    "gemma2 bare": _variant("gemma2", bare),
-    "gemma2 no caps, no windows": _variant(
+    "gemma2 bare": variant("gemma2", bare),
+    "gemma2 no caps, no windows": variant(
         "gemma2",
         head_dim=12,
         attn_logit_softcapping=None,
         final_logit_softcapping=None,
         layer_types=["full_attention"] * 3,
     ),
-    "opt": _variant("opt"),
-    "opt bare": _variant("opt", bare),
-    "opt no biases": _variant("opt", enable_bias=False, tie_word_embeddings=False, activation_function="gelu_new"),
-    "gpt_neo": _variant("gpt_neo", window_size=5),
-    "gpt_neo bare": _variant("gpt_neo", bare),
-    "gpt_neo other order": _variant(
+    "opt": variant("opt"),
+    "opt bare": variant("opt", bare),
+    "opt no biases": variant("opt", enable_bias=False, tie_word_embeddings=False, activation_function="gelu_new"),
+    "gpt_neo": variant("gpt_neo", window_size=5),
+    "gpt_neo bare": variant("gpt_neo", bare),
+    "gpt_neo other order": variant(
         "gpt_neo", window_size=4, intermediate_size=40, attention_types=[[["local"], 3], [["global"], 1]]
     ),
 }
 
 
-def write(variant: Variant, folder: Path, seed: int = 0) -> Path:
-    """Saves a checkpoint of `variant` with weights large enough that no part of it is close to doing nothing."""
+def write(asked: Variant, folder: Path, seed: int = 0) -> Path:
+    """Saves a checkpoint of what is asked for, with weights so large that no part does next to nothing."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(variant.model_type, **variant.settings))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(asked.model_type, **asked.settings))
     draw = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         weight.data = 0.2 * torch.randn(weight.shape, generator=draw)
-        if weight.ndim == 1 and name.endswith("weight") and not variant.model_type.startswith("gemma"):
+        if weight.ndim == 1 and name.endswith("weight") and not asked.model_type.startswith("gemma"):
             weight.data += 1  # norms scale around one; Gemma's store the difference to one
     model.save_pretrained(folder)
-    if variant.edit:
-        rewrite(folder, variant.edit)
+    if asked.edit:
+        rewrite(folder, asked.edit)
     return folder
 
 

@@ -217,7 +217,7 @@ def additive(probe: Probe) -> Measured:
     for layer in probe.model.layers:
         pre, z, attn, mlp, post = (seen[Site(layer.index, kind)] for kind in kinds)
         by_head = layer.o.weight.unflatten(1, (config.n_heads, config.d_head))
-        written = sum(z[:, :, head] @ by_head[:, head].T for head in range(config.n_heads))
+        written = torch.stack([z[:, :, head] @ by_head[:, head].T for head in range(config.n_heads)]).sum(0)
         written = written if layer.o.bias is None else written + layer.o.bias
         written = layer.post1(written) if config.post_norms else written
         for got, wanted in ((written, attn), (pre + attn + mlp, post)):

@@ -5,6 +5,8 @@ from typing import Literal
 
 from cutaway.core.errors import CutawayError
 
+Activation = Literal["gelu", "gelu_tanh", "silu", "relu"]
+
 
 @dataclass(frozen=True)
 class Rope:
@@ -35,7 +37,7 @@ class DecoderConfig:
     d_mlp: int
     n_ctx: int
     vocab: int
-    activation: Literal["gelu", "gelu_tanh", "silu", "relu"]
+    activation: Activation
     norm: Literal["layer", "rms", "none"] = "layer"
     """`none` only in decoders built by hand (planted.py), where it keeps every number exact."""
     norm_eps: float = 1e-5

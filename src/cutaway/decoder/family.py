@@ -13,7 +13,7 @@ from functools import cache
 from torch import Tensor
 
 from cutaway.core.errors import CutawayError
-from cutaway.decoder.config import DecoderConfig, Rope
+from cutaway.decoder.config import Activation, DecoderConfig, Rope
 from cutaway.decoder.rope import checked
 
 How = Callable[[Tensor, DecoderConfig], Tensor]
@@ -103,7 +103,7 @@ LLAMA_WEIGHTS: dict[str, str | Take] = {
 """Names that Llama's many descendants share; most files put `model.` before all but the unembedding."""
 
 
-ACTIVATION_NAMES = {
+ACTIVATION_NAMES: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -116,7 +116,7 @@ ACTIVATION_NAMES = {
 """What checkpoints call the activations of `DecoderConfig`."""
 
 
-def activation(name: str) -> str:
+def activation(name: str) -> Activation:
     """Our name for a checkpoint's activation; raises `CutawayError` for one the decoder does not have."""
     if name not in ACTIVATION_NAMES:
         raise CutawayError(f"activation {name!r} is not supported: known are {', '.join(ACTIVATION_NAMES)}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.config import DecoderConfig
-from cutaway.decoder.family import Family, How, Take, family_of, must_be
+from cutaway.decoder.family import Family, How, Take, family_of
 from cutaway.decoder.model import Decoder
 from cutaway.decoder.tokens import load_tokenizer
 
@@ -53,7 +53,11 @@ def describe(folder: Path) -> tuple[Family, DecoderConfig]:
     file = folder / "config.json"
     hf = read_config(folder)
     family = family_of(hf)
-    must_be(hf, quantization_config={})
+    if how := hf.get("quantization_config"):
+        kind = how.get("quant_method", "some way") if isinstance(how, dict) else how
+        raise CutawayError(
+            f"{file} says the weights are quantised ({kind}): give a checkpoint in floats, or a .gguf file"
+        )
     try:
         return family, family.config(hf)
     except KeyError as error:

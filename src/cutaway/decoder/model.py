@@ -4,8 +4,9 @@ Read it top to bottom: parts, one layer, the whole. The axis names (batch, pos, 
 d_head) are explained in docs/architecture.md. Nothing in here keeps state between two calls.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -91,10 +92,10 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size)) if self.kind == "layer" else None
 
     def forward(self, x: Float[Tensor, "*axes width"]) -> Float[Tensor, "*axes width"]:
-        if self.kind == "none":
+        if self.weight is None:
             return x
         y, weight = x.float(), self.weight.float()
-        if self.kind == "layer":
+        if self.bias is not None:
             return F.layer_norm(y, weight.shape, weight, self.bias.float(), self.eps).to(x.dtype)
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
         return (y * (weight + self.offset)).to(x.dtype)
@@ -200,7 +201,8 @@ class Decoder(nn.Module):
         self.embed = nn.Embedding(config.vocab, config.d_model)
         if config.rope is None:
             self.pos = nn.Embedding(config.n_ctx, config.d_model)
-        self.layers = nn.ModuleList(Layer(i, config) for i in range(config.n_layers))
+        # the cast is for type checkers, to whom a ModuleList holds anything
+        self.layers = cast(Sequence[Layer], nn.ModuleList(Layer(i, config) for i in range(config.n_layers)))
         self.final_norm = Norm(config.d_model, config)
         if not config.tied:
             self.unembed = nn.Linear(config.d_model, config.vocab, bias="unembed" in config.biases)

@@ -37,7 +37,7 @@ class Patch:
         try:
             new = new.to(old).expand_as(old)
             if self.where is not None:
-                new = torch.where(self._selected(old), new, old)
+                new = torch.where(self._spread(self.where, old), new, old)
         except (RuntimeError, IndexError) as error:
             given = f"{tuple(new.shape)}" + ("" if self.where is None else f" with where {tuple(self.where.shape)}")
             raise CutawayError(f"patch at {self.site}: shape {given} does not fit {tuple(old.shape)}") from error
@@ -47,9 +47,9 @@ class Patch:
         self.site.of(out).copy_(new)
         return out
 
-    def _selected(self, like: Tensor) -> Tensor:
+    def _spread(self, where: Tensor, like: Tensor) -> Tensor:
         """`where` as something that broadcasts against `like`; positions of a pattern are its rows."""
-        where = self.where.to(like.device)
+        where = where.to(like.device)
         if self.site.kind == "pattern" and self.site.head is None:
             return where[:, None, :, None]
         return where.reshape(*where.shape, *[1] * (like.ndim - 2))

@@ -1,4 +1,7 @@
-"""Llama 1–3, SmolLM, TinyLlama, and Mistral: rotary positions, RMSNorm, grouped-query attention, gated MLP."""
+"""Llama 1–3, SmolLM, TinyLlama, and Mistral: rotary positions, RMSNorm, grouped-query attention, gated MLP.
+
+Touvron et al. 2023, arXiv 2302.13971, §2.2; Mistral's window: Jiang et al. 2023, arXiv 2310.06825, §2.
+"""
 
 from cutaway.decoder.config import DecoderConfig
 from cutaway.decoder.family import LLAMA_WEIGHTS, Family, activation, rope_of, windows

@@ -1,4 +1,7 @@
-"""Qwen 2 and 2.5 (biases on q, k and v) and Qwen 3 (norms on queries and keys instead); otherwise as Llama."""
+"""Qwen 2 and 2.5 (biases on q, k and v) and Qwen 3 (norms on queries and keys instead); otherwise as Llama.
+
+Yang et al. 2024, arXiv 2407.10671, §2.2; Yang et al. 2025, arXiv 2505.09388, §2.
+"""
 
 from cutaway.decoder.config import DecoderConfig
 from cutaway.decoder.family import LLAMA_WEIGHTS, Family, activation, rope_of, windows

@@ -1,0 +1,20 @@
+"""See: find, verify and explain the circuit of heads behind a behaviour whose answer spans several tokens.
+
+García-Carrasco, Maté & Trujillo, "How does GPT-2 Predict Acronyms? Extracting and Understanding a Circuit via Mechanistic
+Interpretability", AISTATS 2024, arXiv 2405.04156.
+
+A map of the files, in the order of the job:
+    behavior.py      prompts with roles, answers of k tokens, corruptions; behaviors/ has one file each
+    metrics.py       logit difference and friends, `[batch, step]`
+    performance.py   how well the model does it at all
+    engine.py        exact patching without wasted work: the only file that knows the shortcuts
+    patching.py      effect of every site, by role; effects.py is the result
+    isolation.py     a circuit on its own
+    search/          ways to find one; one file each
+    verify.py        faithfulness, completeness, minimality, random circuits
+    explain/         attention, direct effects, letters, roles, positions
+    circuit.py       the result: heads with roles and effects
+    find.py          the whole job; config.py its options
+    write.py         findings to a run folder; figures.py, report.py and show.py read it
+    reproduce.py     the published numbers beside ours; paper.py has them
+"""

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.circuit import Circuit, CircuitHead
@@ -15,7 +14,8 @@ from cutaway.circuits.explain.direct import Direct, direct
 from cutaway.circuits.explain.letters import LetterMatrix, copying_score, ov_letters
 from cutaway.circuits.explain.positional import Positional, positional
 from cutaway.circuits.explain.roles import role_of
-from cutaway.circuits.isolation import Ablation, Heads, Isolation
+from cutaway.circuits.config import Find
+from cutaway.circuits.isolation import Heads, Isolation
 from cutaway.circuits.patching import sweep
 from cutaway.circuits.performance import Performance, performance
 from cutaway.circuits.search.record import method
@@ -26,36 +26,6 @@ from cutaway.decoder import Decoder, Site
 
 NOISE = 1e-4
 """Heads whose effects add up to less than this (in logits) are float rounding, and are not ranked."""
-
-
-@dataclass(frozen=True)
-class Find:
-    """What to do, and how much of it."""
-
-    method: str = "prune"
-    """How to search (`cutaway circuits methods`)."""
-    floor: float = 0.9
-    """Faithfulness that the circuit must keep on every answer token while heads are dropped."""
-    ablation: Ablation = "mean"
-    """What stands in for heads outside the circuit: mean, resample or zero."""
-    direction: Literal["noising", "denoising"] = "noising"
-    """Patch corrupted values into clean runs, or clean values into corrupted ones."""
-    n_sweep: int = 10
-    """Prompts for the patching grids."""
-    n_search: int = 24
-    """Prompts that the search looks at; the grids' are the first of them."""
-    n_verify: int = 48
-    """Prompts for verification, none of which the search has seen."""
-    n_random: int = 20
-    """Random circuits of the same size to compare with."""
-    seed: int = 0
-    budget: int = 4096
-    """Tokens in flight at once: more is faster on a large machine, less takes less memory."""
-
-    @property
-    def n_prompts(self) -> int:
-        """Prompts that a behaviour must bring."""
-        return self.n_search + self.n_verify
 
 
 @dataclass(frozen=True)

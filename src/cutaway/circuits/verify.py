@@ -21,6 +21,8 @@ class Verification:
     """One `Estimate` per answer step, unless said otherwise. Faithfulness is 0 with every head ablated, 1 for the model."""
 
     n: int
+    n_heads: int
+    """Heads of the whole model."""
     ablation: str
     model: dict[str, tuple[Estimate, ...]]
     """metric → the whole model."""
@@ -81,6 +83,7 @@ def verify(
     gaps = (less.mean(1) - without[1:].mean(1)).abs() / (full.mean(0) - empty.mean(0))
     return Verification(
         n=len(full),
+        n_heads=len(pool),
         ablation=isolation.ablation,
         model={metric: per_step(isolation.full(metric)) for metric in ("logit_diff", "correct")},
         circuit={"logit_diff": per_step(alone), "correct": per_step(isolation.scores([heads], "correct")[0])},

@@ -1,0 +1,5 @@
+"""`python -m cutaway`, as `torchrun -m cutaway` needs it."""
+
+from cutaway.cli import main
+
+main()

@@ -38,7 +38,7 @@ class Induction:
     """Words to draw from, without spaces; the package's list in small letters if none are given."""
 
 
-def build(tokenizer: Tokenizer, config: Induction = Induction()) -> Behavior:  # noqa: B008 - frozen
+def build(tokenizer: Tokenizer, config: Induction = Induction()) -> Behavior:
     """Prompts with the pair at any place, none twice.
 
     Raises:
@@ -51,7 +51,7 @@ def build(tokenizer: Tokenizer, config: Induction = Induction()) -> Behavior:  #
     lead, words = single_tokens(tokenizer, config)
     rng = random.Random(config.seed)
     samples: dict[str, Sample] = {}
-    for _ in range(20 * config.n + 1_000):
+    for _ in range(20 * config.n + 200):
         drawn = rng.sample(sorted(words), 2 * config.length)
         sample = _sample(drawn, rng.randrange(config.length - 2), words, lead=lead, bos=config.bos)
         # tokenizers may join words that are single tokens on their own
@@ -71,6 +71,8 @@ def build(tokenizer: Tokenizer, config: Induction = Induction()) -> Behavior:  #
         corruptions=CORRUPTIONS,
         reference="everything",
         step_names=("B",),
+        sources=("B",),
+        mover="induction",
         recipe={"behavior": "induction", **{k: v for k, v in vars(config).items() if k != "own_words"}},
     )
 
@@ -95,8 +97,9 @@ def single_tokens(tokenizer: Tokenizer, config: Induction) -> tuple[str, dict[st
     lead = max(found, key=lambda lead: len(found[lead]))
     if len(found[lead]) < 2 * config.length:
         raise CutawayError(
-            f"{len(found[lead])} of {len(texts)} words are one token under this tokenizer, but prompts of {config.length} "
-            f"words and their corrupted forms take {2 * config.length}: make length smaller or bring own_words"
+            f"{len(found[lead])} of {len(texts)} words are one token under this tokenizer, but prompts of "
+            f"{config.length} words and their corrupted forms take {2 * config.length}: make length smaller or bring "
+            "own_words"
         )
     return lead, found[lead]
 
@@ -105,34 +108,31 @@ def _sample(drawn: list[str], at: int, ids: dict[str, int], *, lead: str, bos: i
     """One prompt with its pair at `at`; the second half of `drawn` are words for its corrupted forms."""
     length = len(drawn) // 2
     words, others = [*drawn[: length - 1], drawn[at]], drawn[length:]
-
-    def row(words: list[str]) -> Row:
-        tokens = tuple(ids[word] for word in words)
-        cuts = {
-            "BOS": () if bos is None else (bos,),
-            "before": tokens[:at],
-            "A": tokens[at : at + 1],
-            "B": tokens[at + 1 : at + 2],
-            "between": tokens[at + 2 : -1],
-            "A again": tokens[-1:],
-        }
-        return tuple(Segment(role, part) for role, part in cuts.items() if part)
-
-    def changed(place: int) -> Variant:
-        return Variant((0,), row([*words[:place], others[0], *words[place + 1 :]]))
-
     answer = words[at + 1]
+    forms = {
+        "earlier pair": [*words[: at + 1], others[0], *words[at + 2 :]],
+        "earlier key": [*words[:at], others[0], *words[at + 1 :]],
+        "everything": others,
+    }
     return Sample(
         text=lead + " ".join(words),
-        row=row(words),
+        row=_row([ids[word] for word in words], at, bos),
         answer=(ids[answer],),
         alternatives=(tuple(ids[word] for word in words[1:-1] if word != answer),),
-        corrupted={
-            "earlier pair": (changed(at + 1),),
-            "earlier key": (changed(at),),
-            "everything": (Variant((0,), row(others)),),
-        },
+        corrupted={name: (Variant((0,), _row([ids[word] for word in form], at, bos)),) for name, form in forms.items()},
     )
+
+
+def _row(tokens: list[int], at: int, bos: int | None) -> Row:
+    cuts = {
+        "BOS": [] if bos is None else [bos],
+        "before": tokens[:at],
+        "A": tokens[at : at + 1],
+        "B": tokens[at + 1 : at + 2],
+        "between": tokens[at + 2 : -1],
+        "A again": tokens[-1:],
+    }
+    return tuple(Segment(role, tuple(part)) for role, part in cuts.items() if part)
 
 
 BEHAVIOR = Recipe(
@@ -140,5 +140,5 @@ BEHAVIOR = Recipe(
     build=build,
     config=Induction,
     about="say again what followed a word the last time",
-    citation="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; Olsson et al. 2022 (arXiv 2209.11895)",
+    citation="Elhage et al. 2021 (transformer-circuits.pub); Olsson et al. 2022 (arXiv 2209.11895)",
 )

@@ -47,6 +47,6 @@ def plant(name: str) -> Planted:
         near = difflib.get_close_matches(name.removeprefix("planted:").split("@")[0], known, 1)
         hint = f"; did you mean planted:{near[0]}?" if near else ""
         names = ", ".join(f"planted:{circuit}" for circuit in known)
-        raise CutawayError(f"no planted model {name!r}: known are {names}, each with a seed if you like, as in @7{hint}")
+        raise CutawayError(f"no planted model {name!r}: known are {names}; a seed goes behind, as in @7{hint}")
     circuit, seed = known[match[1]], int(match[2] or 0)
     return build(name, circuit, random.Random(f"{circuit.name}@{seed}"))

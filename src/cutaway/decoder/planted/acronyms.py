@@ -31,7 +31,7 @@ from cutaway.decoder.planted.weights import (
 
 LETTERS = len(ascii_uppercase)
 MATCH = 60.0
-"""Attention score of a letter that fits, and of being a word's tail: above all that lying later can earn in a prompt."""
+"""Attention score of a letter that fits, and of being a word's tail: above all that lying later earns in a prompt."""
 RECENT = 3.0
 """Score per token of lying later: of two words with that letter, one in a worked example, the later one is meant."""
 LONGER = 12.0
@@ -53,13 +53,13 @@ def plan(rng: random.Random, negative: bool = False) -> Plan:
         one=1,
         place=CYCLE,
         first=1,
-        depth=1,  # tokens from the start
+        depth=1,  # tokens from the start, as part of the longest text
         target=CYCLE,  # the code of the position to copy from
         answer=LETTERS,
         junk=24,
     )
     first, second, middle, last = place_heads(rng, n_layers, n_heads, [1, 1, 1, movers + negative])
-    sharpness, gain = rng.uniform(14, 20), rng.uniform(8, 12)
+    sharpness, gain = rng.uniform(14, 20), rng.uniform(4, 6)
     heads = {
         first[0]: previous_token(stream, sharpness, "letter", "behind"),
         second[0]: previous_token(stream, sharpness, "behind", "further"),
@@ -73,7 +73,7 @@ def plan(rng: random.Random, negative: bool = False) -> Plan:
         tokenizer=tokenizer(vocabulary),
         stream=stream,
         embed=embedding(vocabulary, stream),
-        positions=position_table(stream) + torch.arange(POSITIONS).double()[:, None] @ stream["depth"].T,
+        positions=position_table(stream) + torch.arange(POSITIONS).double()[:, None] / POSITIONS @ stream["depth"].T,
         unembed=unembedding(vocabulary, stream),
         content="letter",
         n_layers=n_layers,
@@ -84,14 +84,14 @@ def plan(rng: random.Random, negative: bool = False) -> Plan:
 
 
 def positional(stream: Stream) -> Head:
-    """From the letter just written to the last token of its word (from the bracket to `The`), the latest if several fit.
+    """From the letter just written to the last token of its word (the bracket: to `The`), the latest if several fit.
 
     It writes the place after the one it attends to: that is where the next word starts.
     """
     letter = torch.eye(LETTERS + 1, LETTERS).double()
     bracket = torch.eye(LETTERS + 1).double()[:, -1:]
     any_letter = 1 - bracket
-    asks = torch.cat([letter, any_letter, 2 * bracket, RECENT / MATCH * (any_letter + bracket)], dim=1)
+    asks = torch.cat([letter, any_letter, 2 * bracket, RECENT * POSITIONS / MATCH * (any_letter + bracket)], dim=1)
     letter_before = stream["behind"] + (1 + LONGER / MATCH) * stream["further"]
     return Head(
         "positional",

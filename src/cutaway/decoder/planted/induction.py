@@ -23,7 +23,7 @@ def plan(rng: random.Random) -> Plan:
     words = len(vocabulary) - 1
     stream = Stream(rng, word=words, behind=words, one=1, place=CYCLE, first=1, answer=words, junk=24)
     early, last = place_heads(rng, n_layers, n_heads, [1, movers])
-    sharpness, gain = rng.uniform(14, 20), rng.uniform(8, 12)
+    sharpness, gain = rng.uniform(14, 20), rng.uniform(4, 6)
     heads = {early[0]: previous_token(stream, sharpness, "word", "behind")}
     heads |= {site: induction(stream, gain * share) for site, share in zip(last, shares(rng, movers), strict=True)}
     spelled = torch.cat([torch.zeros(1, words), torch.eye(words)]).double()

@@ -1,4 +1,4 @@
-"""The tokenizers of planted decoders: real ones of the `tokenizers` library, with a vocabulary one can read at a glance."""
+"""The tokenizers of planted decoders: real ones of the `tokenizers` library, with vocabularies one can read."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -61,7 +61,7 @@ def place_codes() -> Float[Tensor, "pos code"]:
 
 
 def step_on() -> Float[Tensor, "code code"]:
-    """`code(p) @ step_on() = code(p + 1)`: a cyclic shift that changes the sign once round. Its transpose steps back."""
+    """`code(p) @ step_on() = code(p + 1)`: a cyclic shift that changes sign once round. Its transpose steps back."""
     shift = torch.eye(CYCLE).double().roll(1, dims=1)
     shift[-1, 0] = -1
     return shift

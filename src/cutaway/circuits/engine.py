@@ -22,8 +22,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior, Prompts, align
+from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder, Past, Site
 from cutaway.decoder.model import Frame
+
+REPLACEABLE = ("z", "mlp_out", "resid_pre")
+"""Kinds of sites a variant may replace."""
 
 TOKEN_BUDGET = 4096
 """Tokens in flight at once: enough for full-speed matrix products, small enough for caches and memory."""
@@ -31,10 +35,19 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True)
 class Variant:
-    """Sites to replace: `z` of a head, `mlp_out`, or `resid_pre`; at the tokens of one role, or everywhere."""
+    """Sites to replace: `z` of a head, `mlp_out`, or `resid_pre`; at the tokens of one role, or everywhere.
+
+    Raises:
+        CutawayError: a site of another kind.
+    """
 
     replaced: frozenset[Site]
     role: str | None = None
+
+    def __post_init__(self):
+        for site in self.replaced:
+            if site.kind not in REPLACEABLE:
+                raise CutawayError(f"site {site} cannot be replaced here: give z, mlp_out or resid_pre")
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,8 @@ class Engine:
         return self.model.frame(positions[None], before=self.offset + start)
 
     def _read(self, resid: Tensor, start: int) -> Float[Tensor, "batch step column"]:
-        return self.model.logits(resid, self.prompts.steps.repeat(len(resid) // len(self.prompts), 1) - start, self.columns)
+        at = (self.prompts.steps - start).clamp(min=0)
+        return self.model.logits(resid, at.repeat(len(resid) // len(self.prompts), 1), self.columns)
 
     # --- variants -------------------------------------------------------------------------------------------------
 
@@ -209,7 +223,9 @@ class Engine:
                 return swap.mlp(index, x) if kind == "mlp_out" else x
 
             resid = layer.finish(resid, written, touch)
-        return self._read(resid, start).unflatten(0, (cells, -1))
+        # steps scored before the first difference are as they were
+        after = (self.prompts.steps >= start)[..., None]
+        return torch.where(after, self._read(resid, start).unflatten(0, (cells, -1)), base.logits)
 
     def _past_until(self, start: int, base: Trace) -> Past | None:
         if start == 0:
@@ -318,5 +334,13 @@ def head_sites(model: Decoder) -> list[Site]:
 
 
 def without(heads: Iterable[Site], model: Decoder) -> Variant:
-    """The variant in which all heads but these are replaced: a circuit on its own."""
-    return Variant(frozenset(head_sites(model)) - frozenset(heads))
+    """The variant in which all heads but these are replaced: a circuit on its own.
+
+    Raises:
+        CutawayError: something that is no head of the model.
+    """
+    every, heads = frozenset(head_sites(model)), frozenset(heads)
+    if strangers := heads - every:
+        named = ", ".join(map(str, strangers))
+        raise CutawayError(f"a circuit is made of heads of the model, such as 0.0; not of {named}")
+    return Variant(every - heads)

@@ -49,7 +49,8 @@ class Isolation:
         self.every_head: Heads = frozenset(head_sites(model))
         self._score = scorer(behavior)
         with torch.inference_mode():
-            past = shared_past(model, behavior)
+            # zeros would go to the shared tokens as well, so these are run with the rest
+            past = None if ablation == "zero" else shared_past(model, behavior)
             steps, corrupt = behavior.corruptions[behavior.reference].runs[0]
             self._engine, source = (
                 Engine(model, behavior, prompts, columns=self._score.columns, past=past, budget=budget)
@@ -65,7 +66,7 @@ class Isolation:
             self._empty: Float[Tensor, "batch step"] | None = None
 
     def _measure(self, logits: Tensor, metric: str | None = None) -> Tensor:
-        return getattr(self._score, metric or self.metric)(logits).float().cpu()
+        return self._score.measure(metric or self.metric, logits).float().cpu()
 
     def full(self, metric: str | None = None) -> Float[Tensor, "batch step"]:
         """The metric of the whole model."""

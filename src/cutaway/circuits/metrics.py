@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior
+from cutaway.core.errors import CutawayError
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class Scorer:
     def steps(self, steps: Sequence[int]) -> "Scorer":
         """The same for some of the answer steps."""
         return Scorer(self.columns, self.answer[:, list(steps)], self.alternatives[:, list(steps)])
+
+    def measure(
+        self, metric: str, logits: Float[Tensor, "*cell batch step column"]
+    ) -> Float[Tensor, "*cell batch step"]:
+        """One of `METRICS` by name; raises `CutawayError` for any other."""
+        if metric not in METRICS:
+            raise CutawayError(f"no metric {metric!r}: known are {', '.join(METRICS)}")
+        return getattr(self, metric)(logits)
 
     def logit_diff(self, logits: Float[Tensor, "*cell batch step column"]) -> Float[Tensor, "*cell batch step"]:
         """logit(answer) − max logit(alternatives), as in the acronym paper (§3.2)."""

@@ -45,11 +45,14 @@ def sweep(
         Exact effects `[site, role, batch, step]`; NaN at steps the corruption says nothing about.
 
     Raises:
-        CutawayError: no such corruption or role, or a site that the model has not.
+        CutawayError: no such corruption, role, direction or metric, or a site that the model has not or that is of
+            another kind.
     """
     if corruption not in behavior.corruptions:
         known = ", ".join(behavior.corruptions)
         raise CutawayError(f"behaviour {behavior.name!r} has no corruption {corruption!r}: it has {known}")
+    if direction not in SIGNS:
+        raise CutawayError(f"direction is {direction!r}: give {' or '.join(SIGNS)}")
     sites = tuple(site.check(model.config) for site in (head_sites(model) if sites is None else sites))
     roles = tuple(roles)
     values = torch.full((len(sites), len(roles), len(behavior), behavior.n_steps), torch.nan)
@@ -65,10 +68,9 @@ def sweep(
             )
             trace = engine.trace()
             reference = from_run(engine, other, other.trace())
-            measure = getattr(score, metric)
-            before = measure(trace.logits)
+            before = score.measure(metric, trace.logits)
             for group, logits in engine.run(variants, reference, trace):
-                effect = (measure(logits) - before).float().cpu()
+                effect = (score.measure(metric, logits) - before).float().cpu()
                 for i, cell in zip(group, effect, strict=True):
                     values[i // len(roles), i % len(roles)][:, list(steps)] = cell
                 tick(len(group))

@@ -1,7 +1,11 @@
 """The whole way from prompts to a circuit, on models whose circuit is known: exactly the planted heads are found."""
 
+import contextlib
 import copy
+import io
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -324,3 +328,16 @@ def test_place_codes_are_distinct_and_step_on_by_one():
     assert torch.equal(codes[1:] @ step_on().T, codes[:-1])
     match = codes @ codes.T
     assert (match.fill_diagonal_(0) <= 0).all()  # no other position draws attention
+
+
+def test_the_example_on_the_page_works_as_printed():
+    page = Path(__file__).parents[2] / "docs" / "planted.md"
+    if not page.is_file():
+        pytest.skip("the pages are not part of an installed package")
+    code, printed = (
+        re.search(rf"^```{kind}\n(.*?)^```", page.read_text(), re.M | re.S)[1] for kind in ("python", "text")
+    )
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(code, {})
+    assert said.getvalue() == printed

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.circuit import Circuit, CircuitHead
+from cutaway.circuits.config import Find
 from cutaway.circuits.effects import EffectMap
 from cutaway.circuits.explain.attention import Attention, attention
 from cutaway.circuits.explain.direct import Direct, direct
 from cutaway.circuits.explain.letters import LetterMatrix, copying_score, ov_letters
 from cutaway.circuits.explain.positional import Positional, positional
 from cutaway.circuits.explain.roles import role_of
-from cutaway.circuits.config import Find
 from cutaway.circuits.isolation import Heads, Isolation
 from cutaway.circuits.patching import sweep
 from cutaway.circuits.performance import Performance, performance
@@ -181,7 +181,7 @@ def provenance(model: Decoder, behavior: Behavior, config: Find) -> dict:
         "model": model.source,
         "family": model.config.family,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "recipe": behavior.recipe,
+        "recipe": {name: list(value) if isinstance(value, tuple) else value for name, value in behavior.recipe.items()},
         "prompts_sha256": hashlib.sha256(tokens).hexdigest(),
         "options": asdict(config),
     }

@@ -39,7 +39,7 @@ def find(
     option: tuple[str, ...] = (),
     dtype: str = "float32",
     device: str = "cpu",
-    config: Annotated[Find, Parameter(name="*")] = Find(),
+    config: Annotated[Find, Parameter(name="*")] = Find(),  # noqa: B008 - frozen
 ) -> None:
     """Find the circuit behind a behaviour, verify it on fresh prompts, explain it, and write a run folder.
 
@@ -141,9 +141,15 @@ def show_model(name: str) -> None:
     c = model.config
     rows = [
         ("family", c.family),
-        ("size", f"{c.n_layers} layers × {c.n_heads} heads ({c.n_kv_heads} key-value), d_model {c.d_model}, d_head {c.d_head}, d_mlp {c.d_mlp}"),
+        (
+            "size",
+            f"{c.n_layers} layers × {c.n_heads} heads ({c.n_kv_heads} key-value), d_model {c.d_model}, d_head {c.d_head}, d_mlp {c.d_mlp}",
+        ),
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
-        ("positions", "learned" if c.rope is None else f"rotary, {c.rope.dim} of {c.d_head} dimensions, base {c.rope.base:g}"),
+        (
+            "positions",
+            "learned" if c.rope is None else f"rotary, {c.rope.dim} of {c.d_head} dimensions, base {c.rope.base:g}",
+        ),
         ("parts", ", ".join(_parts(c))),
         ("vocabulary", f"{c.vocab:,}; context {c.n_ctx:,} tokens; start-of-text id {c.bos} (never added silently)"),
         ("licence", known.licence if known else "see the checkpoint"),
@@ -157,7 +163,12 @@ def _parts(c) -> list[str]:
     norm = {"layer": "LayerNorm", "rms": "RMSNorm", "none": "no norm"}[c.norm]
     mlp = f"{'gated ' if c.gated else ''}MLP ({c.activation})"
     more = {"parallel residual": c.parallel, "norms after the sublayers": c.post_norms, "query-key norm": c.qk_norm}
-    return [norm, mlp, "tied unembedding" if c.tied else "own unembedding", *(name for name, has in more.items() if has)]
+    return [
+        norm,
+        mlp,
+        "tied unembedding" if c.tied else "own unembedding",
+        *(name for name, has in more.items() if has),
+    ]
 
 
 @models.command(name="check")
@@ -184,13 +195,19 @@ def list_behaviors() -> None:
     """Behaviours known by name; a JSONL or CSV file of yours works as well (docs/add-a-behaviour.md)."""
     from cutaway.circuits.behaviors import behavior_recipes
 
-    rows = [(r.name, r.about, ", ".join(f.name for f in fields(r.config)), r.citation) for r in behavior_recipes().values()]
+    rows = [
+        (r.name, r.about, ", ".join(f.name for f in fields(r.config)), r.citation) for r in behavior_recipes().values()
+    ]
     _console().print(_listing(("name", "what it is", "options", "source"), rows))
 
 
 @behaviors.command(name="show")
 def show_behavior(
-    behavior: str, *, model: Annotated[str, Parameter(alias="-m")] = "smollm2-135m", option: tuple[str, ...] = (), n: int = 3
+    behavior: str,
+    *,
+    model: Annotated[str, Parameter(alias="-m")] = "smollm2-135m",
+    option: tuple[str, ...] = (),
+    n: int = 3,
 ) -> None:
     """Some prompts with their exact tokens and roles."""
     from cutaway.decoder import load
@@ -202,9 +219,14 @@ def show_behavior(
     for row in range(min(n, len(made))):
         tokens = made.clean.tokens[row][made.clean.mask[row]].tolist()
         roles = [made.slots[i][0] for i in made.clean.slots[row][made.clean.mask[row]].tolist()]
-        cells = [(loaded.tokenizer.shown(i) if loaded.tokenizer else str(i), role) for i, role in zip(tokens, roles, strict=True)]
+        cells = [
+            (loaded.tokenizer.shown(i) if loaded.tokenizer else str(i), role)
+            for i, role in zip(tokens, roles, strict=True)
+        ]
         answer = "".join(loaded.tokenizer.shown(i) for i in made.answers[row].tolist())
-        console.print(" ".join(f"{token}⟨{role}⟩" for token, role in cells) + f"  →  {answer}", highlight=False, markup=False)
+        console.print(
+            " ".join(f"{token}⟨{role}⟩" for token, role in cells) + f"  →  {answer}", highlight=False, markup=False
+        )
 
 
 # --- reproduce ----------------------------------------------------------------------------------------------------------
@@ -283,7 +305,9 @@ def _options(given: tuple[str, ...], settings, behavior: str) -> dict:
         if not equals or name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise CutawayError(f"--option {pair!r}: write name=value with a name of {behavior}: {', '.join(known)}{hint}")
+            raise CutawayError(
+                f"--option {pair!r}: write name=value with a name of {behavior}: {', '.join(known)}{hint}"
+            )
         read[name] = _read(value, known[name], pair)
     return read
 

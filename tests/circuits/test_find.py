@@ -73,7 +73,7 @@ def test_a_planted_circuit_is_faithful_complete_and_minimal():
         assert verified.complement[step].mean == pytest.approx(0, abs=1e-4)
         assert verified.incompleteness[step].mean == pytest.approx(0, abs=1e-4)
     assert all(max(e.mean for e in lost) > 0.1 for lost in verified.minimality.values())
-    assert [name for name, _ in verified.buildup][0] == "none"
+    assert verified.buildup[0][0] == "none"
     assert verified.buildup[-1][1][0].mean == pytest.approx(verified.circuit["logit_diff"][0].mean, abs=1e-4)
 
 
@@ -152,7 +152,7 @@ def test_too_few_prompts_unknown_method_and_zero_are_one_line():
 def test_an_impossible_floor_says_what_was_reached():
     model = cutaway.load("planted:acronyms")
     behavior = acronyms(model.tokenizer, Acronyms(n=SMALL.n_prompts))
-    with pytest.raises(CutawayError, match="below the floor 1.50"):
+    with pytest.raises(CutawayError, match=r"below the floor 1\.50"):
         find(model, behavior, replace(SMALL, floor=1.5))
 
 

@@ -82,6 +82,8 @@ class Circuit:
         try:
             return cls.from_dict(json.loads(file.read_text()))
         except FileNotFoundError as error:
-            raise CutawayError(f"{file} does not exist: give a run folder of `cutaway circuits find`, or its circuit.json") from error
+            raise CutawayError(
+                f"{file} does not exist: give a run folder of `cutaway circuits find`, or its circuit.json"
+            ) from error
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise CutawayError(f"{file} is not a circuit file of this package: {error}") from error

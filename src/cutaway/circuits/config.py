@@ -16,7 +16,7 @@ class Find:
     """What stands in for heads outside the circuit: mean, resample or zero."""
     direction: Literal["noising", "denoising"] = "noising"
     """Patch corrupted values into clean runs, or clean values into corrupted ones."""
-    n_sweep: int = 10
+    n_sweep: int = 8
     """Prompts for the patching grids."""
     n_search: int = 24
     """Prompts that the search looks at; the grids' are the first of them."""

@@ -75,7 +75,14 @@ class EffectMap:
         """One flat record per site, role and step, for CSV and JSON."""
         mean, low, high = (x.tolist() for x in self.interval())
         return [
-            {"site": str(site), "role": role or "all", "step": step, "effect": mean[s][r][t], "low": low[s][r][t], "high": high[s][r][t]}
+            {
+                "site": str(site),
+                "role": role or "all",
+                "step": step,
+                "effect": mean[s][r][t],
+                "low": low[s][r][t],
+                "high": high[s][r][t],
+            }
             for s, site in enumerate(self.sites)
             for r, role in enumerate(self.roles)
             for t, step in enumerate(self.step_names)

@@ -69,8 +69,8 @@ class Trace:
 class Reference:
     """The values that replace: for each layer, one row per prompt or one for all.
 
-    `where` marks the tokens that have a value (and padding, where nothing matters); `first` is the first position at which a value can differ from the base
-    run. Positions count from the end of the shared past.
+    `where` marks the tokens that have a value (and padding, where nothing matters); `first` is the first position at
+    which a value can differ from the base run. Positions count from the end of the shared past.
     """
 
     z: tuple[Float[Tensor, "rows pos head d_head"], ...]
@@ -123,19 +123,15 @@ class Engine:
             z = layer.mix(layer.pattern(q, k, self.frame, self.past), v, self.past)
             for name, value in (("z", z), ("k", k), ("v", v)):
                 kept[name].append(value)
-
-            def touch(kind: str, x: Tensor, index: int = layer.index) -> Tensor:
-                if kind == "mlp_out":
-                    kept["mlp_out"].append(x)
-                    x = swap.mlp(index, x) if swap else x
-                return x
-
+            touch = _OnMlp(layer.index, swap, kept["mlp_out"])
             resid = layer.finish(resid, layer.write(swap.z(layer.index, z) if swap else z), touch)
         return Trace(**{name: tuple(values) for name, values in kept.items()}, logits=self._read(resid, 0))
 
     def _frame(self, start: int) -> Frame:
         """For the tokens from `start` on; all rows alike, because padding stands to the right of all that is scored."""
-        positions = torch.arange(self.offset + start, self.offset + self.prompts.tokens.shape[1], device=self.columns.device)
+        positions = torch.arange(
+            self.offset + start, self.offset + self.prompts.tokens.shape[1], device=self.columns.device
+        )
         return self.model.frame(positions[None], before=self.offset + start)
 
     def _read(self, resid: Tensor, start: int) -> Float[Tensor, "batch step column"]:
@@ -177,7 +173,9 @@ class Engine:
     def _start(self, variant: Variant, background: Variant, reference: Reference) -> tuple[int, int] | None:
         """First (layer, position) at which a variant can differ from the base run; None if it cannot."""
         if any(site.kind == "resid_pre" for site in background.replaced):
-            raise ValueError("a background replaces heads and MLPs only: its residual stream is what variants resume from")
+            raise ValueError(
+                "a background replaces heads and MLPs only: its residual stream is what variants resume from"
+            )
         if variant.role == background.role or not background.replaced:
             differs = variant.replaced ^ background.replaced
         else:
@@ -217,12 +215,7 @@ class Engine:
                 q, k, v = layer.qkv(resid)
                 z = layer.mix(layer.pattern(*layer.rotated(q, k, frame), frame, past), v, past)
             ready = None
-            written = layer.write(swap.z(layer.index, z))
-
-            def touch(kind: str, x: Tensor, index: int = layer.index) -> Tensor:
-                return swap.mlp(index, x) if kind == "mlp_out" else x
-
-            resid = layer.finish(resid, written, touch)
+            resid = layer.finish(resid, layer.write(swap.z(layer.index, z)), _OnMlp(layer.index, swap))
         # steps scored before the first difference are as they were
         after = (self.prompts.steps >= start)[..., None]
         return torch.where(after, self._read(resid, start).unflatten(0, (cells, -1)), base.logits)
@@ -234,7 +227,10 @@ class Engine:
             return Past(tuple(k[:, :start] for k in base.k), tuple(v[:, :start] for v in base.v))
         rows = len(self.prompts)
         join = [
-            (torch.cat([pk.expand(rows, -1, -1, -1), k[:, :start]], 1), torch.cat([pv.expand(rows, -1, -1, -1), v[:, :start]], 1))
+            (
+                torch.cat([pk.expand(rows, -1, -1, -1), k[:, :start]], 1),
+                torch.cat([pv.expand(rows, -1, -1, -1), v[:, :start]], 1),
+            )
             for pk, pv, k, v in zip(self.past.k, self.past.v, base.k, base.v, strict=True)
         ]
         return Past(tuple(k for k, _ in join), tuple(v for _, v in join))
@@ -253,7 +249,9 @@ class _Swap:
         for cell, variant in enumerate(variants):
             for site in variant.replaced:
                 if site.kind == "z":
-                    mask = heads.setdefault(site.layer, torch.zeros(self.cells, engine.config.n_heads, dtype=torch.bool))
+                    mask = heads.setdefault(
+                        site.layer, torch.zeros(self.cells, engine.config.n_heads, dtype=torch.bool)
+                    )
                     mask[cell, slice(None) if site.head is None else site.head] = True
                 else:
                     streams.setdefault((site.kind, site.layer), torch.zeros(self.cells, dtype=torch.bool))[cell] = True
@@ -283,7 +281,23 @@ class _Swap:
         if (kind, layer) not in self.streams:
             return x
         mask = self.streams[kind, layer][:, None, None] & self.where
-        return torch.where(mask[..., None], values[layer][None, :, self.start :], x.unflatten(0, (self.cells, -1))).flatten(0, 1)
+        return torch.where(
+            mask[..., None], values[layer][None, :, self.start :], x.unflatten(0, (self.cells, -1))
+        ).flatten(0, 1)
+
+
+class _OnMlp:
+    """What a layer calls at its sites: keeps the MLP's output if asked to, then replaces it if it is to be replaced."""
+
+    def __init__(self, layer: int, swap: _Swap | None, kept: list[Tensor] | None = None):
+        self.layer, self.swap, self.kept = layer, swap, kept
+
+    def __call__(self, kind: str, x: Tensor) -> Tensor:
+        if kind != "mlp_out":
+            return x
+        if self.kept is not None:
+            self.kept.append(x)
+        return self.swap.mlp(self.layer, x) if self.swap else x
 
 
 def shared_past(model: Decoder, behavior: Behavior) -> Past | None:
@@ -305,7 +319,11 @@ def from_run(engine: Engine, source: Engine, trace: Trace) -> Reference:
     )
     differs = (~same).any(0).nonzero()
     first = int(differs.min()) if len(differs) else width
-    return Reference(*(tuple(map(pick, part)) for part in (trace.z, trace.mlp_out, trace.resid_pre)), (index >= 0) | ~engine.prompts.mask, first)
+    return Reference(
+        *(tuple(map(pick, part)) for part in (trace.z, trace.mlp_out, trace.resid_pre)),
+        (index >= 0) | ~engine.prompts.mask,
+        first,
+    )
 
 
 def slot_means(engine: Engine, source: Engine, trace: Trace) -> Reference:

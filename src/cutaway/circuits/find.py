@@ -78,7 +78,9 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
     with clock(f"search ({config.method})") as tick:
         options = chosen.options(floor=config.floor)
         heads = chosen.search(isolation, ranking, options, lambda said: tick(1))
-    progress.say(f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}")
+    progress.say(
+        f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}"
+    )
     with clock("verify on fresh prompts", cost(len(heads), n_random=config.n_random)) as tick:
         fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget)
         verified = verify(fresh, heads, order=ranking, n_random=config.n_random, seed=config.seed, tick=tick)
@@ -91,7 +93,9 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
         pair = (behavior.sources[0], behavior.sources[-1])
         with clock("exchange positions", model.config.n_layers * model.config.n_heads) as tick:
             movers = circuit.by_role().get(behavior.mover, [])
-            where = positional(model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], tick=tick)
+            where = positional(
+                model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], tick=tick
+            )
     return Findings(
         config, behavior, done, **maps, circuit=circuit, verification=verified, attention=looks, direct=writes,
         letters=letters, copying=copying, positional=where, seconds=clock.seconds,
@@ -115,7 +119,12 @@ def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") ->
     few = behavior.take(slice(0, min(6, len(behavior))))
     grids = {
         "heads": (behavior, None, (None,), model.config.n_layers * model.config.n_heads),
-        "stream": (few, [Site(layer, "resid_pre") for layer in layers], tuple(roles), model.config.n_layers * len(roles)),
+        "stream": (
+            few,
+            [Site(layer, "resid_pre") for layer in layers],
+            tuple(roles),
+            model.config.n_layers * len(roles),
+        ),
         "mlps": (few, [Site(layer, "mlp_out") for layer in layers], (None,), model.config.n_layers),
     }
     names = {"heads": "patch every head", "stream": "patch the residual stream by role", "mlps": "patch every MLP"}
@@ -124,7 +133,14 @@ def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") ->
         with clock(names[kind], cells * runs) as tick:
             maps[kind] = {
                 name: sweep(
-                    model, prompts, name, sites=sites, roles=at, direction=config.direction, budget=config.budget, tick=tick
+                    model,
+                    prompts,
+                    name,
+                    sites=sites,
+                    roles=at,
+                    direction=config.direction,
+                    budget=config.budget,
+                    tick=tick,
                 )
                 for name in corruptions
             }

@@ -51,7 +51,7 @@ class Isolation:
         with torch.inference_mode():
             # zeros would go to the shared tokens as well, so these are run with the rest
             past = None if ablation == "zero" else shared_past(model, behavior)
-            steps, corrupt = behavior.corruptions[behavior.reference].runs[0]
+            _, corrupt = behavior.corruptions[behavior.reference].runs[0]
             self._engine, source = (
                 Engine(model, behavior, prompts, columns=self._score.columns, past=past, budget=budget)
                 for prompts in (behavior.clean, corrupt)
@@ -85,7 +85,9 @@ class Isolation:
             self._base = (heads, self._engine.trace(without(heads, self.model), self._reference))
         return self._measure(self._base[1].logits)
 
-    def scores(self, circuits: Sequence[Iterable[Site]], metric: str | None = None) -> Float[Tensor, "circuit batch step"]:
+    def scores(
+        self, circuits: Sequence[Iterable[Site]], metric: str | None = None
+    ) -> Float[Tensor, "circuit batch step"]:
         """The metric of each circuit on its own."""
         base_heads, trace = self._base
         variants = [without(heads, self.model) for heads in circuits]

@@ -37,7 +37,7 @@ def performance(model: Decoder, behavior: Behavior, others: Behavior) -> Perform
     with torch.inference_mode():
         everything = torch.arange(model.config.vocab, device=behavior.answers.device)
         engine = Engine(model, behavior, behavior.clean, columns=everything, past=shared_past(model, behavior))
-        logits = torch.cat([part for part in _in_parts(engine, 16)])
+        logits = torch.cat(list(_in_parts(engine, 16)))
     some = logits[..., score.columns]
     return Performance(
         per_step(score.logit_diff(some).float().cpu()),

@@ -81,13 +81,16 @@ def _heads(circuit: dict, steps: list[str]) -> Table:
 
 def _kept(verified: dict, steps: list[str], size: int) -> Table:
     table = _table(
-        f"What is kept of the model's performance (every other head {verified['ablation']}-ablated; {verified['n']} unseen prompts)", steps
+        f"What is kept of the model's performance (every other head {verified['ablation']}-ablated; {verified['n']} unseen prompts)",
+        steps,
     )
     table.add_row(f"the circuit alone, {size} heads", *(_interval(e, True) for e in verified["faithfulness"]))
     table.add_row("the model without the circuit", *(_interval(e, True) for e in verified["complement"]))
     nulls = list(zip(*verified["random_circuits"], strict=True))
     count = len(verified["random_circuits"])
-    table.add_row(f"{count} random circuits of {size} heads, mean", *(f"{sum(column) / len(column):.0%}" for column in nulls))
+    table.add_row(
+        f"{count} random circuits of {size} heads, mean", *(f"{sum(column) / len(column):.0%}" for column in nulls)
+    )
     table.add_row("the best of them", *(f"{max(column):.0%}" for column in nulls))
     table.add_row("right among alternatives, model", *(f"{e['mean']:.0%}" for e in verified["model"]["correct"]))
     table.add_row("right among alternatives, circuit", *(f"{e['mean']:.0%}" for e in verified["circuit"]["correct"]))

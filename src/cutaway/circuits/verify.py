@@ -77,7 +77,9 @@ def verify(
     less = measured([heads - part for part in parts], heads)
     added = measured([frozenset(ordered[:i]) for i in range(len(ordered) + 1)], frozenset())
     nulls = measured(drawn, frozenset())
-    without = measured([isolation.every_head - heads, *(isolation.every_head - part for part in parts)], isolation.every_head)
+    without = measured(
+        [isolation.every_head - heads, *(isolation.every_head - part for part in parts)], isolation.every_head
+    )
 
     faith = _Faithfulness(full, empty)
     gaps = (less.mean(1) - without[1:].mean(1)).abs() / (full.mean(0) - empty.mean(0))
@@ -93,9 +95,7 @@ def verify(
         incompleteness=tuple(estimate(gaps[:, step]) for step in range(full.shape[1])),
         minimality={site: faith.interval(alone, minus=score) for site, score in zip(ordered, dropped, strict=True)},
         random_circuits=tuple(tuple(row) for row in isolation.faithfulness(nulls).tolist()),
-        buildup=tuple(
-            ("none" if i == 0 else f"+{ordered[i - 1]}", per_step(score)) for i, score in enumerate(added)
-        ),
+        buildup=tuple(("none" if i == 0 else f"+{ordered[i - 1]}", per_step(score)) for i, score in enumerate(added)),
     )
 
 

@@ -22,7 +22,9 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
     run.json(
         "letters.json",
         {
-            "matrices": {head: {q: m.to_dict() for q, m in quadrants.items()} for head, quadrants in findings.letters.items()},
+            "matrices": {
+                head: {q: m.to_dict() for q, m in quadrants.items()} for head, quadrants in findings.letters.items()
+            },
             "copying_score": findings.copying,
         },
     )
@@ -40,8 +42,14 @@ def _effects(run: Run, name: str, effects: EffectMap) -> None:
 def verification(findings: Findings) -> dict:
     """The verification as plain data; heads become their names."""
     data = {name: value for name, value in vars(findings.verification).items() if name != "minimality"}
-    minimality = {str(site): [asdict(e) for e in estimates] for site, estimates in findings.verification.minimality.items()}
-    return {"steps": findings.behavior.step_names, **json.loads(json.dumps(data, default=asdict)), "minimality": minimality}
+    minimality = {
+        str(site): [asdict(e) for e in estimates] for site, estimates in findings.verification.minimality.items()
+    }
+    return {
+        "steps": findings.behavior.step_names,
+        **json.loads(json.dumps(data, default=asdict)),
+        "minimality": minimality,
+    }
 
 
 def attention_rows(findings: Findings) -> list[dict]:

@@ -32,7 +32,12 @@ class TerminalProgress(Progress):
 
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+        )
         remaining = (TextColumn("left"), TimeRemainingColumn()) if total else ()
         started = time.monotonic()
         bar = Progress(*columns, *remaining, console=self.console, transient=True, disable=not self.console.is_terminal)

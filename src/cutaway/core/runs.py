@@ -96,7 +96,13 @@ def manifest(command: str = "", **about) -> dict:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-    return {"command": command, "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **about, "versions": versions, "hardware": hardware}
+    return {
+        "command": command,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **about,
+        "versions": versions,
+        "hardware": hardware,
+    }
 
 
 def peak_memory() -> int:
@@ -112,7 +118,9 @@ def peak_memory() -> int:
 def toml(config: dict) -> str:
     """A flat or one-level nested dictionary as TOML; None is left out, as TOML has no word for it."""
     plain = {key: _plain(value) if is_dataclass(value) else value for key, value in config.items()}
-    lines = [f"{key} = {_value(value)}" for key, value in plain.items() if value is not None and not isinstance(value, dict)]
+    lines = [
+        f"{key} = {_value(value)}" for key, value in plain.items() if value is not None and not isinstance(value, dict)
+    ]
     for key, table in plain.items():
         if isinstance(table, dict):
             lines += ["", f"[{key}]", *(f"{k} = {_value(v)}" for k, v in table.items() if v is not None)]

@@ -11,7 +11,7 @@ A map of the files:
     tokens.py    text to tokens; nothing added
     gguf.py      quantised GGUF files to an ordinary folder, once
     catalog.py   model names we know
-    planted.py   tiny decoders whose circuit is known because it was built by hand
+    planted/     tiny decoders whose circuit is known because it was built by hand
     check.py     the conformance suite any model can be put through
 """
 

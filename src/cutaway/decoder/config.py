@@ -39,7 +39,7 @@ class DecoderConfig:
     vocab: int
     activation: Activation
     norm: Literal["layer", "rms", "none"] = "layer"
-    """`none` only in decoders built by hand (planted.py), where it keeps every number exact."""
+    """`none` only in decoders built by hand (planted/), where it keeps every number exact."""
     norm_eps: float = 1e-5
     norm_offset: float = 0.0
     """Gemma stores RMS weights around zero: the scale is `weight + 1`."""

@@ -6,6 +6,7 @@ d_head) are explained in docs/architecture.md. Nothing in here keeps state betwe
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -189,6 +190,14 @@ class Layer(nn.Module):
         return touch("resid_post", resid_mid + mlp_out)
 
 
+def _touch(layer: int, patches: Patches, wanted: dict, kept: dict[Site, Tensor], kind: str, x: Tensor) -> Tensor:
+    """What `Decoder.run` does at every site: patch, then keep what was asked for."""
+    whole = Site(layer, kind)
+    x = patches(whole, x)
+    kept.update((site, site.of(x)) for site in wanted.get(whole, ()))
+    return x
+
+
 class Decoder(nn.Module):
     """A decoder-only transformer. `model(tokens)` gives logits; `model.run(...)` reads and replaces what is inside.
 
@@ -258,18 +267,9 @@ class Decoder(nn.Module):
             wanted.setdefault(site.check(self.config).without_head(), []).append(site)
         kept: dict[Site, Tensor] = {}
 
-        def touch_of(layer: int) -> Touch:
-            def touch(kind: str, x: Tensor) -> Tensor:
-                whole = Site(layer, kind)
-                x = patches(whole, x)
-                kept.update((site, site.of(x)) for site in wanted.get(whole, ()))
-                return x
-
-            return touch
-
         frame, resid = self.start(tokens, mask=mask, positions=positions, past=past)
         for layer in self.layers:
-            resid = layer(resid, frame, touch_of(layer.index), past)
+            resid = layer(resid, frame, partial(_touch, layer.index, patches, wanted, kept), past)
         return Run(self.logits(resid, scored, columns), kept)
 
     def start(

@@ -38,7 +38,12 @@ def patterns(
     sites = [Site(layer, "pattern") for layer in range(model.config.n_layers)]
     with torch.inference_mode():
         run = model.run(
-            prompts.tokens, positions=positions, patches=patches, capture=sites, scored=prompts.steps, columns=prompts.tokens[0, :1]
+            prompts.tokens,
+            positions=positions,
+            patches=patches,
+            capture=sites,
+            scored=prompts.steps,
+            columns=prompts.tokens[0, :1],
         )
     return torch.stack([run.sites[site] for site in sites])
 
@@ -70,7 +75,9 @@ def attention(model: Decoder, behavior: Behavior) -> Attention:
     )
 
 
-def to_roles(pattern: Float[Tensor, "layer batch head query key"], behavior: Behavior) -> Float[Tensor, "layer batch head step role"]:
+def to_roles(
+    pattern: Float[Tensor, "layer batch head query key"], behavior: Behavior
+) -> Float[Tensor, "layer batch head step role"]:
     """Attention of the scored tokens, summed over the tokens of each role, prompt by prompt."""
     prompts = behavior.clean
     index = prompts.steps[None, :, None, :, None].expand(len(pattern), -1, pattern.shape[2], -1, pattern.shape[-1])

@@ -42,7 +42,9 @@ def direct(model: Decoder, behavior: Behavior) -> Direct:
             logits = _through(model, layer, z, trace, steps, final, score)
             right, wrong = _split(logits, score)
             rival = _rival(trace.logits, score)
-            attributed.append((right - wrong.gather(-1, rival[:, None].expand(-1, wrong.shape[1], -1, -1)).squeeze(-1)).mean(0))
+            attributed.append(
+                (right - wrong.gather(-1, rival[:, None].expand(-1, wrong.shape[1], -1, -1)).squeeze(-1)).mean(0)
+            )
             gain, first = _copying(model, layer, engine, trace, final, score)
             copied.append(gain)
             top.append(first)
@@ -60,7 +62,13 @@ def _final_stream(model: Decoder, trace: Trace) -> Float[Tensor, "batch pos d_mo
 
 
 def _through(
-    model: Decoder, layer: int, z: Float[Tensor, "batch step head d_head"], trace: Trace, steps: Tensor, final: Tensor, score: Scorer
+    model: Decoder,
+    layer: int,
+    z: Float[Tensor, "batch step head d_head"],
+    trace: Trace,
+    steps: Tensor,
+    final: Tensor,
+    score: Scorer,
 ) -> Float[Tensor, "batch head step column"]:
     """Each head's z to logits: W_O, the norms with the scale of the run, the unembedding (no softcap, no bias)."""
     block, c = model.layers[layer], model.config
@@ -93,13 +101,17 @@ def _rival(logits: Float[Tensor, "batch step column"], score: Scorer) -> Tensor:
     return wrong.argmax(-1, keepdim=True)
 
 
-def _copying(model: Decoder, layer: int, engine: Engine, trace: Trace, final: Tensor, score: Scorer) -> tuple[Tensor, Tensor]:
+def _copying(
+    model: Decoder, layer: int, engine: Engine, trace: Trace, final: Tensor, score: Scorer
+) -> tuple[Tensor, Tensor]:
     """As if all attention of a step went to its source: mean logit of the answer over the alternatives, how often on top."""
     behavior, c = engine.behavior, model.config
     if not behavior.sources:
         empty = torch.full((c.n_heads, behavior.n_steps), torch.nan)
         return empty, empty
-    where = torch.stack([behavior.slot_mask(engine.prompts, role).float().argmax(-1) for role in behavior.sources], dim=1)
+    where = torch.stack(
+        [behavior.slot_mask(engine.prompts, role).float().argmax(-1) for role in behavior.sources], dim=1
+    )
     v = _at(trace.v[layer], where)  # [batch, step, kv_head, d_head]
     z = v.repeat_interleave(c.n_heads // c.n_kv_heads, dim=2)
     right, wrong = _split(_through(model, layer, z, trace, engine.prompts.steps, final, score), score)

@@ -84,7 +84,9 @@ def positional(
     for pair in pairs:
         effects = first_token_effects(model, behavior, pair, tick=tick)
         per_head[pair] = effects
-        reacting = tuple(site for site, value in zip(effects.sites, effects.mean()[:, 0], strict=True) if (value < REACTS).any())
+        reacting = tuple(
+            site for site, value in zip(effects.sites, effects.mean()[:, 0], strict=True) if (value < REACTS).any()
+        )
         swaps += [_swap(model, behavior, movers, pair, condition, reacting) for condition in CONDITIONS]
     return Positional(tuple(movers), tuple(swaps), per_head)
 
@@ -131,7 +133,9 @@ def first_token_effects(
             tick(len(group))
     about = f"attention to the first token exchanged, {pair[0]}↔{pair[1]}"
     seed = int(behavior.recipe.get("seed", 0))
-    how = Convention("exact", "noising", about, "logit_diff", "patched − clean: negative helps", model.source, len(behavior), seed)
+    how = Convention(
+        "exact", "noising", about, "logit_diff", "patched − clean: negative helps", model.source, len(behavior), seed
+    )
     return EffectMap(sites, (None,), behavior.step_names, values, how)
 
 
@@ -150,7 +154,12 @@ def _exchanged_z(engine: Engine, trace: Trace, pair: tuple[str, str]) -> Referen
 
 
 def _swap(
-    model: Decoder, behavior: Behavior, movers: Sequence[Site], pair: tuple[str, str], condition: str, reacting: tuple[Site, ...]
+    model: Decoder,
+    behavior: Behavior,
+    movers: Sequence[Site],
+    pair: tuple[str, str],
+    condition: str,
+    reacting: tuple[Site, ...],
 ) -> Swap:
     a, b = (places(behavior, role) for role in pair)
     heads = reacting if condition in ("first", "both") else ()
@@ -170,7 +179,9 @@ def _swap(
     sources = [behavior.roles.index(role) for role in behavior.sources]
     looks = torch.zeros(len(movers), behavior.n_steps, len(sources))
     if layers:
-        per_layer = to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).mean(1).cpu()
+        per_layer = (
+            to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).mean(1).cpu()
+        )
         for i, site in enumerate(movers):
             looks[i] = per_layer[layers.index(site.layer), site.head][:, sources]
     return Swap(pair, condition, score.logit_diff(run.logits).mean(0).float().cpu(), looks, heads)

@@ -46,7 +46,10 @@ def role_of(site: Site, behavior: Behavior, attention: Attention, direct: Direct
             own = looks[step][behavior.sources[step]]
             most = own >= LOOKS and own == max(looks[step][source] for source in behavior.sources)
             if copies >= COPY_TOP and most and writes[step] > 0:
-                evidence = {f"attention {_arrow(behavior, step)}{behavior.sources[step]}": own, "copies right answer": copies}
+                evidence = {
+                    f"attention {_arrow(behavior, step)}{behavior.sources[step]}": own,
+                    "copies right answer": copies,
+                }
                 return Role(behavior.mover, evidence | {f"writes to {behavior.step_names[step]}": writes[step]})
     mean = sum(writes) / len(writes)
     if mean <= -NEGATIVE:
@@ -67,7 +70,10 @@ def _positional(behavior: Behavior, looks: dict[int, dict[str, float]]) -> dict[
     for step in range(1, behavior.n_steps):
         if not behavior.sources:
             break
-        words = {i: sum(looks[step].get(role, 0) for role in _word(source, behavior)) for i, source in enumerate(behavior.sources)}
+        words = {
+            i: sum(looks[step].get(role, 0) for role in _word(source, behavior))
+            for i, source in enumerate(behavior.sources)
+        }
         for i in (step - 1, step):
             if words[i] >= LOOKS and words[i] == max(words.values()) and words[i] > max(best.values(), default=0):
                 best = {f"attention {_arrow(behavior, step)}{'+'.join(_word(behavior.sources[i], behavior))}": words[i]}

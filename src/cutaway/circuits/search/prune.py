@@ -38,7 +38,10 @@ def quality(faithfulness: Tensor) -> float:
 
 
 def search(
-    isolation: Isolation, ranking: Sequence[Site], options: Prune = Prune(), tick: Callable[[str], None] = lambda said: None  # noqa: B008
+    isolation: Isolation,
+    ranking: Sequence[Site],
+    options: Prune = Prune(),
+    tick: Callable[[str], None] = lambda said: None,
 ) -> Heads:
     """The circuit found, as a set of heads.
 
@@ -49,7 +52,7 @@ def search(
     Raises:
         CutawayError: even all ranked heads together do not reach the floor.
     """
-    heads, faith = start(isolation, ranking, options.floor)
+    heads = start(isolation, ranking, options.floor)
     tick(f"{len(heads)} heads keep at least {options.floor:.0%} of every answer token; dropping what can be dropped")
     rank = {site: i for i, site in enumerate(ranking)}
     # believed quality after dropping; unmeasured heads are looked at from the end of the ranking
@@ -65,7 +68,7 @@ def search(
     return heads
 
 
-def start(isolation: Isolation, ranking: Sequence[Site], floor: float) -> tuple[Heads, Tensor]:
+def start(isolation: Isolation, ranking: Sequence[Site], floor: float) -> Heads:
     """The smallest tried top part of the ranking that meets the floor on every answer token."""
     isolation.base(())
     size = 1
@@ -74,7 +77,7 @@ def start(isolation: Isolation, ranking: Sequence[Site], floor: float) -> tuple[
         heads = frozenset(ranking[:size])
         faith = isolation.faithfulness(isolation.scores([heads]))[0]
         if bool((faith >= floor).all()):
-            return heads, faith
+            return heads
         if size == len(ranking):
             got = ", ".join(f"{value:.2f}" for value in faith.tolist())
             raise CutawayError(
@@ -84,7 +87,9 @@ def start(isolation: Isolation, ranking: Sequence[Site], floor: float) -> tuple[
         size = max(size + 1, size * 4 // 3)
 
 
-def _best_drop(isolation: Isolation, heads: Heads, belief: dict[Site, float], rank: dict[Site, int], floor: float) -> Site | None:
+def _best_drop(
+    isolation: Isolation, heads: Heads, belief: dict[Site, float], rank: dict[Site, int], floor: float
+) -> Site | None:
     """The head to drop, or None if every drop would break the floor. Updates `belief` with what it measured."""
     fresh: set[Site] = set()
     while True:
@@ -93,7 +98,9 @@ def _best_drop(isolation: Isolation, heads: Heads, belief: dict[Site, float], ra
         if best in fresh:
             return best if belief[best] > -float("inf") else None
         look = [site for site in order if site not in fresh][:LOOK]
-        for site, faith in zip(look, isolation.faithfulness(isolation.scores([heads - {site} for site in look])), strict=True):
+        for site, faith in zip(
+            look, isolation.faithfulness(isolation.scores([heads - {site} for site in look])), strict=True
+        ):
             belief[site] = quality(faith) if bool((faith >= floor).all()) else -float("inf")
         fresh.update(look)
 

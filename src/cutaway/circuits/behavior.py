@@ -6,6 +6,7 @@ that role (`T1[0]`, `T1[1]`). One teacher-forced pass scores all k answer tokens
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import torch
 from jaxtyping import Bool, Int
@@ -178,7 +179,7 @@ def assemble(
     reference: str,
     step_names: tuple[str, ...] = (),
     recipe: dict | None = None,
-    pad: int = 0,
+    chance: bool = False,
     **more,
 ) -> Behavior:
     """Samples to one behaviour.
@@ -186,17 +187,20 @@ def assemble(
     Args:
         corruptions: name → what it does, for each corruption that the samples carry.
         reference: the corruption that ablations take their values from.
+        chance: a corrupted form may by chance equal its clean one, as where published prompts were shuffled.
         more: further fields of `Behavior` (`sources`, `mover`).
 
     Raises:
-        CutawayError: no samples; answers of different length; a corrupted form whose roles do not line up with the
-            clean ones, or that equals its clean form.
+        CutawayError: no samples, an unknown reference, or a sample that does not pass `check`.
     """
     if not samples:
         raise CutawayError(f"behaviour {name!r} has no prompts: ask for at least one")
+    if reference not in corruptions:
+        known = ", ".join(corruptions) or "none"
+        raise CutawayError(f"behaviour {name!r}: the reference {reference!r} is not one of its corruptions ({known})")
     n_steps = len(samples[0].answer)
-    for i, sample in enumerate(samples):
-        _check(sample, i, n_steps)
+    for i, sample in enumerate(samples, 1):
+        check(sample, samples[0], f"prompt {i} ({sample.text[:40]!r})", chance=chance)
     rows = [sample.row for sample in samples]
     variants = {c: [sample.corrupted[c] for sample in samples] for c in corruptions}
     every = rows + [variant.row for group in variants.values() for sample in group for variant in sample]
@@ -204,7 +208,7 @@ def assemble(
     index = {slot: i for i, slot in enumerate(slots)}
 
     def prompts(rows: list[Row]) -> Prompts:
-        return _tensors(rows, index, n_steps, pad)
+        return _tensors(rows, index, n_steps)
 
     made = {}
     for c, groups in variants.items():
@@ -233,27 +237,45 @@ def map_rows(row: Row, change: Callable[[Segment], Segment]) -> Row:
     return tuple(change(segment) for segment in row)
 
 
-def _check(sample: Sample, i: int, n_steps: int) -> None:
-    where = f"prompt {i + 1} ({sample.text[:40]!r})"
+def check(sample: Sample, first: Sample, where: str, *, chance: bool = False) -> None:
+    """What every sample must be, beside the first one of its behaviour; `where` is what messages begin with.
+
+    Raises:
+        CutawayError: an empty answer, or one of another length than the first; no alternatives, or the answer among
+            them; a role twice; other corruptions than the first has; a corrupted form whose roles do not line up with
+            the clean ones, or that equals its clean form (unless `chance`).
+    """
     if not sample.answer:
         raise CutawayError(f"{where} has an empty answer: give at least one token")
-    if len(sample.answer) != n_steps:
-        raise CutawayError(f"{where} has {len(sample.answer)} answer tokens, the first prompt {n_steps}: make them equal")
+    if len(sample.answer) != len(first.answer):
+        raise CutawayError(
+            f"{where} has {len(sample.answer)} answer tokens, the first prompt {len(first.answer)}: make them equal"
+        )
     for step, (token, others) in enumerate(zip(sample.answer, sample.alternatives, strict=True)):
         if not others or token in others:
-            raise CutawayError(f"{where}, answer token {step + 1}: alternatives must be there and differ from the answer")
-    shape = [(segment.role, len(segment.ids)) for segment in sample.row]
+            raise CutawayError(f"{where}, token {step + 1}: alternatives must be there and differ from the answer")
+    roles = [segment.role for segment in sample.row]
+    if twice := [role for role in dict.fromkeys(roles) if roles.count(role) > 1]:
+        raise CutawayError(f"{where} has the role {twice[0]!r} twice: give each span a name of its own")
+    runs, wanted = ({c: [v.steps for v in vs] for c, vs in s.corrupted.items()} for s in (sample, first))
+    if wrong := [name for name in runs | wanted if runs.get(name) != wanted.get(name)]:
+        raise CutawayError(f"{where} has other corruptions than the first prompt ({wrong[0]!r}): give all the same ones")
     for name, variants in sample.corrupted.items():
         for variant in variants:
-            other = [(segment.role, len(segment.ids)) for segment in variant.row]
-            if other != shape:
-                at = next((a for a, b in zip(shape, other, strict=False) if a != b), shape[-1])
-                raise CutawayError(
-                    f"{where}, corruption {name!r} does not line up at role {at[0]!r}: clean and corrupted prompts need "
-                    "the same roles with the same number of tokens each"
-                )
-            if variant.row == sample.row:
-                raise CutawayError(f"{where}, corruption {name!r} equals the clean prompt: change at least one token")
+            _check_row(variant.row, sample.row, f"{where}, corruption {name!r}", chance)
+
+
+def _check_row(row: Row, clean: Row, where: str, chance: bool) -> None:
+    for ours, theirs in zip_longest(clean, row, fillvalue=Segment("nothing", ())):
+        if ours.role != theirs.role:
+            raise CutawayError(f"{where}: where the clean prompt has the role {ours.role!r}, it has {theirs.role!r}")
+        if len(ours.ids) != len(theirs.ids):
+            raise CutawayError(
+                f"{where} does not line up at role {ours.role!r}: {len(ours.ids)} tokens in the clean prompt, "
+                f"{len(theirs.ids)} in the corrupted one; make them equal"
+            )
+    if row == clean and not chance:
+        raise CutawayError(f"{where} equals the clean prompt: change at least one token")
 
 
 def _slots(rows: Sequence[Row]) -> tuple[tuple[str, int], ...]:
@@ -270,14 +292,14 @@ def _slots(rows: Sequence[Row]) -> tuple[tuple[str, int], ...]:
     return tuple((role, offset) for role in order for offset in range(longest[role]))
 
 
-def _tensors(rows: list[Row], index: dict[tuple[str, int], int], n_steps: int, pad: int) -> Prompts:
+def _tensors(rows: list[Row], index: dict[tuple[str, int], int], n_steps: int) -> Prompts:
     ids = [[i for segment in row for i in segment.ids] for row in rows]
     slots = [[index[segment.role, offset] for segment in row for offset in range(len(segment.ids))] for row in rows]
     width = max(map(len, ids))
     # the last n_steps tokens of a row predict the answer, one each
     steps = [[len(row) - n_steps + i for i in range(n_steps)] for row in ids]
     return Prompts(
-        torch.tensor([row + [pad] * (width - len(row)) for row in ids]),
+        torch.tensor([row + [0] * (width - len(row)) for row in ids]),
         torch.tensor([row + [-1] * (width - len(row)) for row in slots]),
         torch.tensor(steps),
     )

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import permutations
 
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble
 from cutaway.circuits.behaviors.record import Recipe
@@ -61,11 +62,12 @@ class Acronyms:
     """Words to draw from instead of the package's list; each starts with a capital A–Z."""
 
 
-def build(tokenizer: Tokenizer, config: Acronyms = Acronyms()) -> Behavior:  # noqa: B008 - frozen
+def build(tokenizer: Tokenizer, config: Acronyms = Acronyms()) -> Behavior:
     """Prompts with distinct letters drawn evenly, none twice, every corruption different from its clean form.
 
     Raises:
-        CutawayError: n or words out of range, no single-token letters, or too few words of that many tokens.
+        CutawayError: n or words out of range, no single-token letters, an example whose end joins with what follows, or
+            too few words of that many tokens.
     """
     if config.n < 1:
         raise CutawayError(f"n is {config.n}: ask for at least 1 prompt")
@@ -100,7 +102,7 @@ def letter_ids(tokenizer: Tokenizer) -> dict[str, int]:
     if len(set(found.values())) < 26:
         missing = "".join(letter for letter in LETTERS if letter not in found) or "some"
         raise CutawayError(
-            f"the tokenizer writes {missing} after a bracket with more than one token: the acronym behaviour needs "
+            f"the tokenizer does not write {missing} after a bracket as a token of its own: the acronym behaviour needs "
             "single-letter tokens A to Z, so take a model with a byte-level BPE or similar vocabulary"
         )
     return found
@@ -111,19 +113,29 @@ class _Maker:
         self.tokenizer, self.config = tokenizer, config
         self.rng = random.Random(config.seed)
         self.letters = letter_ids(tokenizer)
-        self.head = ((Segment("BOS", (config.bos,)),) if config.bos is not None else ()) + self._segment("example", config.example)
-        self.the = self._segment("The", "The")
+        self.head = ((Segment("BOS", (config.bos,)),) if config.bos is not None else ()) + self._example()
+        self.the = (Segment("The", tuple(tokenizer.encode("The"))),)
         self.bracket = tokenizer.encode(" (")
         self.pool = self._pool()
+        self.followers = self._followers()
         self.drawn = [Counter() for _ in range(config.words)]
 
-    def _segment(self, role: str, text: str) -> Row:
-        return (Segment(role, tuple(self.tokenizer.encode(text))),) if text else ()
+    def _example(self) -> Row:
+        text, encode = self.config.example, self.tokenizer.encode
+        if not text:
+            return ()
+        if encode(f"{text}The") != encode(text) + encode("The"):
+            raise CutawayError(
+                f"the end of the example {text[-20:]!r} joins with the word after it: end the example with one line "
+                "break, or give none (example='')"
+            )
+        return (Segment("example", tuple(encode(text))),)
 
     def _pool(self) -> dict[str, dict[int, list[Word]]]:
         """letter → number of tokens → words."""
         config = self.config
-        texts = config.own_words or resources.files("cutaway.circuits.behaviors").joinpath("words.txt").read_text().split()
+        listed = resources.files("cutaway.circuits.behaviors").joinpath("words.txt").read_text()
+        texts = config.own_words or listed.split()
         used = set(config.example.replace("(", " ").split())
         texts = [text for text in dict.fromkeys(texts) if text not in used]
         initials = {letter: self.tokenizer.encode(f" {letter}") for letter in LETTERS}
@@ -156,17 +168,35 @@ class _Maker:
                 slot[letter] += 1
             yield self._sample(text, words, letters)
         raise CutawayError(
-            f"found only {len(seen)} different prompts of {self.config.words} words: ask for fewer (n), widen word_tokens, or "
-            "bring own_words"
+            f"found only {len(seen)} different prompts of {self.config.words} words: ask for fewer (n), widen "
+            "word_tokens, or bring own_words"
         )
+
+    def _followers(self) -> dict[str, list[str]]:
+        """For each letter the others that may stand after it, because both stay single tokens."""
+        pairs = list(permutations(sorted(self.pool), 2))
+        cuts = self.tokenizer.encode_many([f" ({a}{b}" for a, b in pairs])
+        apart = {(a, b) for (a, b), ids in zip(pairs, cuts, strict=True) if ids == self._after_bracket([a, b])}
+        return {a: [b for b in sorted(self.pool) if (a, b) in apart] for a in sorted(self.pool)}
+
+    def _after_bracket(self, letters: list[str]) -> list[int]:
+        return [*self.bracket, *(self.letters[letter] for letter in letters)]
 
     def _letters(self) -> list[str]:
         """Distinct letters that stay single tokens side by side; of some proposals, those drawn least so far."""
-        proposals = [self.rng.sample(sorted(self.pool), self.config.words) for _ in range(40)]
-        fits = [p for p in proposals if self.tokenizer.encode(" (" + "".join(p)) == [*self.bracket, *(self.letters[a] for a in p)]]
-        if not fits:
-            return proposals[0]
-        return min(fits, key=lambda p: sum(slot[letter] for slot, letter in zip(self.drawn, p, strict=True)))
+        fits = [walk for walk in (self._walk() for _ in range(40)) if len(walk) == self.config.words]
+        fits = fits or [self.rng.sample(sorted(self.pool), self.config.words)]
+        return min(fits, key=lambda walk: sum(slot[letter] for slot, letter in zip(self.drawn, walk, strict=True)))
+
+    def _walk(self) -> list[str]:
+        """Letters one after the other, as many as find a follower."""
+        walk: list[str] = []
+        while len(walk) < self.config.words:
+            choices = [b for b in (self.followers[walk[-1]] if walk else sorted(self.pool)) if b not in walk]
+            if not choices:
+                break
+            walk.append(self.rng.choice(choices))
+        return walk
 
     def _word(self, letter: str, n_tokens: int | None = None) -> Word:
         by_count = self.pool[letter]

@@ -246,7 +246,7 @@ BREAKS = {
     "the neighbour is replaced": lambda self, layer, z, real: real(self, layer, z.roll(1, 2)).roll(-1, 2),
     "nothing is replaced": lambda self, layer, z, real: z,
     "a whole layer is replaced": lambda self, layer, z, real: (
-        self.reference.z[layer][None, :, self.start :].expand(self.cells, *[-1] * 4).flatten(0, 1)
+        self.reference.z[layer][None, :, self.start :].expand(len(z) // self.batch, *[-1] * 4).flatten(0, 1)
         if layer in self.heads
         else z
     ),

@@ -8,12 +8,14 @@ file is the only one that runs them. It does no work whose result is known befor
 2. the base run is kept, and a variant resumes at the first layer where it differs from it …
 3. … from the first position where it can differ, over the kept keys and values of the positions before;
 4. positions after the last scored one are dropped, and only the scored positions and columns are unembedded;
-5. variants are stacked along the batch, as many as the token budget allows;
+5. variants are stacked along the batch, as many as the token budget allows: one pass goes up through the layers, and
+   each variant joins it at the layer where it begins, so that the matrix products stay large;
 6. attention of a layer whose heads are all replaced is not computed.
 
 Tests hold every shortcut to the naive loop (one full pass with `Patch`es per variant) at 1e-4.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -154,12 +156,12 @@ class Engine:
             yield done, base.logits.expand(len(done), *base.logits.shape)
         todo = sorted((plan, i) for i, plan in enumerate(plans) if plan is not None)
         batch, width = len(self.prompts), self.prompts.tokens.shape[1]
-        while todo:
-            layer, start = todo[0][0]
+        for start in sorted({start for (start, _), _ in todo}):
+            group = [(layer, i) for (at, layer), i in todo if at == start]
             room = max(1, self.budget // (batch * (width - start)))
-            group = [i for plan, i in todo[:room] if plan == (layer, start)]
-            todo = todo[len(group) :]
-            yield group, self._resume([variants[i] for i in group], reference, base, layer, start)
+            for chunk in (group[i : i + room] for i in range(0, len(group), room)):
+                layers, indices = [layer for layer, _ in chunk], [i for _, i in chunk]
+                yield indices, self._climb([variants[i] for i in indices], layers, start, reference, base)
 
     def logits(
         self, variants: Sequence[Variant], reference: Reference, base: Trace, background: Variant | None = None
@@ -171,7 +173,7 @@ class Engine:
         return out
 
     def _start(self, variant: Variant, background: Variant, reference: Reference) -> tuple[int, int] | None:
-        """First (layer, position) at which a variant can differ from the base run; None if it cannot."""
+        """First (position, layer) at which a variant can differ from the base run; None if it cannot."""
         if any(site.kind == "resid_pre" for site in background.replaced):
             raise ValueError(
                 "a background replaces heads and MLPs only: its residual stream is what variants resume from"
@@ -187,38 +189,37 @@ class Engine:
             where = where | self._where(background.role, reference)
         places = where.any(0).nonzero()
         places = places[places >= reference.first]
-        return (min(site.layer for site in differs), int(places.min())) if len(places) else None
+        return (int(places.min()), min(site.layer for site in differs)) if len(places) else None
 
     def _where(self, role: str | None, reference: Reference) -> Bool[Tensor, "batch pos"]:
         return reference.where if role is None else reference.where & self.behavior.slot_mask(self.prompts, role)
 
-    def _resume(
-        self, variants: list[Variant], reference: Reference, base: Trace, first_layer: int, start: int
+    def _climb(
+        self, variants: list[Variant], enters: list[int], start: int, reference: Reference, base: Trace
     ) -> Float[Tensor, "variant batch step column"]:
-        model, cells = self.model, len(variants)
+        """One pass up through the layers, from position `start`; variant i joins at layer `enters[i]` (ascending)."""
         swap = _Swap(self, variants, reference, start)
         frame, past = self._frame(start), self._past_until(start, base)
-
-        def stacked(x: Tensor) -> Tensor:
-            return x[:, start:].expand(cells, -1, *[-1] * (x.ndim - 1)).flatten(0, 1)
-
-        resid = swap.resid(first_layer, stacked(base.resid_pre[first_layer]))
-        # heads of the first layer still read the base run, unless its residual stream was replaced
-        ready = stacked(base.z[first_layer]) if not swap.touches_resid(first_layer) else None
-        for layer in model.layers[first_layer:]:
-            resid = swap.resid(layer.index, resid) if layer.index > first_layer else resid
-            if swap.replaces_all(layer.index):
-                z = stacked(base.z[layer.index])  # of which nothing remains
-            elif ready is not None:
-                z = ready
-            else:
-                q, k, v = layer.qkv(resid)
+        resid = base.resid_pre[0].new_empty(0, base.resid_pre[0].shape[1] - start, self.config.d_model)
+        inside = 0
+        for layer in self.model.layers[enters[0] :]:
+            index, joining = layer.index, bisect_right(enters, layer.index) - inside
+            inside += joining
+            # those that join still read what the base run read here, unless their residual stream is replaced
+            fresh = joining if swap.touches_resid(index) else 0
+            ready = _stacked(base.z[index], joining - fresh, start)
+            resid = swap.resid(index, torch.cat([resid, _stacked(base.resid_pre[index], joining, start)]))
+            z = resid.new_empty(0, *ready.shape[1:])
+            if swap.replaces_all(index, inside):
+                ready = _stacked(base.z[index], inside, start)  # of which nothing remains
+            elif rows := len(resid) - len(ready):
+                q, k, v = layer.qkv(resid[:rows])
                 z = layer.mix(layer.pattern(*layer.rotated(q, k, frame), frame, past), v, past)
-            ready = None
-            resid = layer.finish(resid, layer.write(swap.z(layer.index, z)), _OnMlp(layer.index, swap))
+            written = layer.write(swap.z(index, torch.cat([z, ready])))
+            resid = layer.finish(resid, written, _OnMlp(index, swap))
         # steps scored before the first difference are as they were
         after = (self.prompts.steps >= start)[..., None]
-        return torch.where(after, self._read(resid, start).unflatten(0, (cells, -1)), base.logits)
+        return torch.where(after, self._read(resid, start).unflatten(0, (inside, -1)), base.logits)
 
     def _past_until(self, start: int, base: Trace) -> Past | None:
         if start == 0:
@@ -240,7 +241,8 @@ class _Swap:
     """Puts reference values in place of activations, for variants stacked along the batch, positions from `start` on."""
 
     def __init__(self, engine: Engine, variants: list[Variant], reference: Reference, start: int):
-        self.reference, self.start, self.cells = reference, start, len(variants)
+        self.reference, self.start, self.batch = reference, start, len(engine.prompts)
+        cells = len(variants)
         wheres = {role: engine._where(role, reference)[:, start:] for role in {v.role for v in variants}}
         self.where = torch.stack([wheres[v.role] for v in variants])  # [cell, batch, pos]
         self.everywhere = all(v.role is None for v in variants) and bool(self.where.all())
@@ -249,17 +251,16 @@ class _Swap:
         for cell, variant in enumerate(variants):
             for site in variant.replaced:
                 if site.kind == "z":
-                    mask = heads.setdefault(
-                        site.layer, torch.zeros(self.cells, engine.config.n_heads, dtype=torch.bool)
-                    )
+                    mask = heads.setdefault(site.layer, torch.zeros(cells, engine.config.n_heads, dtype=torch.bool))
                     mask[cell, slice(None) if site.head is None else site.head] = True
                 else:
-                    streams.setdefault((site.kind, site.layer), torch.zeros(self.cells, dtype=torch.bool))[cell] = True
+                    streams.setdefault((site.kind, site.layer), torch.zeros(cells, dtype=torch.bool))[cell] = True
         self.heads = {layer: mask.to(self.where.device) for layer, mask in heads.items()}
         self.streams = {key: mask.to(self.where.device) for key, mask in streams.items()}
 
-    def replaces_all(self, layer: int) -> bool:
-        return self.everywhere and layer in self.heads and bool(self.heads[layer].all())
+    def replaces_all(self, layer: int, cells: int) -> bool:
+        """Are all heads of this layer replaced everywhere, in the first `cells` variants?"""
+        return self.everywhere and layer in self.heads and bool(self.heads[layer][:cells].all())
 
     def touches_resid(self, layer: int) -> bool:
         return ("resid_pre", layer) in self.streams
@@ -267,9 +268,10 @@ class _Swap:
     def z(self, layer: int, z: Float[Tensor, "rows pos head d_head"]) -> Float[Tensor, "rows pos head d_head"]:
         if layer not in self.heads:
             return z
-        mask = self.heads[layer][:, None, None, :] & self.where[..., None]  # [cell, batch, pos, head]
+        cells = len(z) // self.batch
+        mask = self.heads[layer][:cells, None, None, :] & self.where[:cells, ..., None]  # [cell, batch, pos, head]
         values = self.reference.z[layer][None, :, self.start :]
-        return torch.where(mask[..., None], values, z.unflatten(0, (self.cells, -1))).flatten(0, 1)
+        return torch.where(mask[..., None], values, z.unflatten(0, (cells, -1))).flatten(0, 1)
 
     def mlp(self, layer: int, x: Tensor) -> Tensor:
         return self._stream("mlp_out", self.reference.mlp_out, layer, x)
@@ -280,10 +282,15 @@ class _Swap:
     def _stream(self, kind: str, values: tuple[Tensor, ...], layer: int, x: Tensor) -> Tensor:
         if (kind, layer) not in self.streams:
             return x
-        mask = self.streams[kind, layer][:, None, None] & self.where
-        return torch.where(
-            mask[..., None], values[layer][None, :, self.start :], x.unflatten(0, (self.cells, -1))
-        ).flatten(0, 1)
+        cells = len(x) // self.batch
+        mask = self.streams[kind, layer][:cells, None, None] & self.where[:cells]
+        new, old = values[layer][None, :, self.start :], x.unflatten(0, (cells, -1))
+        return torch.where(mask[..., None], new, old).flatten(0, 1)
+
+
+def _stacked(x: Tensor, cells: int, start: int) -> Tensor:
+    """The rows of the base run from position `start`, once for each of `cells` variants."""
+    return x[:, start:].expand(cells, -1, *[-1] * (x.ndim - 1)).flatten(0, 1)
 
 
 class _OnMlp:

@@ -1,5 +1,6 @@
 """`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def find(
     model
         A known name (`cutaway models list`), a folder, a .gguf file, owner/name on the hub, or planted:acronyms.
     out
-        The run folder; default runs/BEHAVIOR-MODEL.
+        The run folder; default runs/BEHAVIOR-MODEL, with a number behind if that is taken.
     option
         Options of the behaviour, as name=value: `--option words=4 --option spelled=true`.
     dtype
@@ -67,7 +68,7 @@ def find(
     from cutaway.decoder import load
 
     name = Path(behavior).stem if _is_file(behavior) else behavior
-    folder = out or Path("runs") / f"{name}-{Path(model).name}".replace(":", "-")
+    folder = out or _free(Path("runs") / f"{name}-{Path(model).name}".replace(":", "-"))
     progress = TerminalProgress()
     given = {"command": command_line(), "seed": config.seed}
     settings = {"behavior": behavior, "model": model, "option": option, "dtype": dtype, "find": vars(config)}
@@ -143,7 +144,8 @@ def show_model(name: str) -> None:
         ("family", c.family),
         (
             "size",
-            f"{c.n_layers} layers × {c.n_heads} heads ({c.n_kv_heads} key-value), d_model {c.d_model}, d_head {c.d_head}, d_mlp {c.d_mlp}",
+            f"{c.n_layers} layers × {c.n_heads} heads ({c.n_kv_heads} key-value), d_model {c.d_model}, "
+            f"d_head {c.d_head}, d_mlp {c.d_mlp}",
         ),
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
         (
@@ -256,7 +258,7 @@ def reproduce_acronyms(
     from cutaway.core.runs import new_run
     from cutaway.decoder import load
 
-    folder = out or Path("runs") / f"reproduce-acronyms-{Path(model).name}"
+    folder = out or _free(Path("runs") / f"reproduce-acronyms-{Path(model).name}".replace(":", "-"))
     progress = TerminalProgress()
     with new_run(folder, config={"model": model, "n": n, "seed": seed}, command=command_line(), seed=seed) as run:
         with progress.stage(f"load {model}"):
@@ -271,6 +273,12 @@ def reproduce_acronyms(
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------------
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3 … that is not taken."""
+    numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
+    return folder if not folder.exists() else next(path for path in numbered if not path.exists())
 
 
 def _is_file(behavior: str) -> bool:

@@ -67,7 +67,8 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
         run = Run(building)
         run.text("config.toml", toml(config))
         yield run
-        run.json("manifest.json", manifest(command, seconds=time.time() - started, **about))
+        spent = {"seconds": round(time.time() - started, 1), "peak_memory_gib": round(peak_memory() / 2**30, 2)}
+        run.json("manifest.json", manifest(command, **spent, **about))
         os.chmod(building, 0o755)
         if folder.exists():
             folder.rmdir()

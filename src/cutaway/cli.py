@@ -216,19 +216,14 @@ def show_behavior(
 
     loaded = load(model)
     made = _behavior(behavior, loaded, option, Find(n_search=n, n_verify=0))
-    console = _console()
+    console, shown = _console(), loaded.tokenizer.shown
     console.print(str(made), highlight=False, markup=False)
     for row in range(min(n, len(made))):
         tokens = made.clean.tokens[row][made.clean.mask[row]].tolist()
         roles = [made.slots[i][0] for i in made.clean.slots[row][made.clean.mask[row]].tolist()]
-        cells = [
-            (loaded.tokenizer.shown(i) if loaded.tokenizer else str(i), role)
-            for i, role in zip(tokens, roles, strict=True)
-        ]
-        answer = "".join(loaded.tokenizer.shown(i) for i in made.answers[row].tolist())
-        console.print(
-            " ".join(f"{token}⟨{role}⟩" for token, role in cells) + f"  →  {answer}", highlight=False, markup=False
-        )
+        cells = " ".join(f"{shown(i)}⟨{role}⟩" for i, role in zip(tokens, roles, strict=True))
+        answer = "".join(shown(i) for i in made.answers[row].tolist())
+        console.print(f"{cells}  →  {answer}", highlight=False, markup=False)
 
 
 # --- reproduce ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ class Convention:
     roles: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.direction}, {self.corruption}, {self.metric}, {self.sign}, n={self.n}, seed {self.seed}, {self.model}"
+        how = f"{self.kind} {self.direction}, {self.corruption}, {self.metric}, {self.sign}"
+        return f"{how}, n={self.n}, seed {self.seed}, {self.model}"
 
 
 @dataclass(frozen=True)

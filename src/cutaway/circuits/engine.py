@@ -16,7 +16,7 @@ Tests hold every shortcut to the naive loop (one full pass with `Patch`es per va
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,7 +115,7 @@ class Engine:
     def trace(self, variant: Variant | None = None, reference: Reference | None = None) -> Trace:
         """Runs the prompts from the first layer, with one variant's replacements, and keeps what others resume from."""
         model, kept = self.model, {name: [] for name in ("resid_pre", "z", "mlp_out", "k", "v")}
-        swap = _Swap(self, [variant], reference, 0) if variant else None
+        swap = _Swap(self, [variant], reference, 0) if variant and reference else None
         _, resid = model.start(self.prompts.tokens, past=self.past)
         for layer in model.layers:
             kept["resid_pre"].append(resid)
@@ -326,11 +326,7 @@ def from_run(engine: Engine, source: Engine, trace: Trace) -> Reference:
     )
     differs = (~same).any(0).nonzero()
     first = int(differs.min()) if len(differs) else width
-    return Reference(
-        *(tuple(map(pick, part)) for part in (trace.z, trace.mlp_out, trace.resid_pre)),
-        (index >= 0) | ~engine.prompts.mask,
-        first,
-    )
+    return _reference(trace, pick, (index >= 0) | ~engine.prompts.mask, first)
 
 
 def slot_means(engine: Engine, source: Engine, trace: Trace) -> Reference:
@@ -345,13 +341,18 @@ def slot_means(engine: Engine, source: Engine, trace: Trace) -> Reference:
         return (total / count.clamp(min=1).reshape(-1, *[1] * (x.ndim - 2)))[engine.prompts.slots.clamp(min=0)]
 
     has = (count > 0)[engine.prompts.slots.clamp(min=0)] | ~engine.prompts.mask
-    return Reference(*(tuple(map(mean, part)) for part in (trace.z, trace.mlp_out, trace.resid_pre)), has)
+    return _reference(trace, mean, has)
 
 
 def zeros(engine: Engine, trace: Trace) -> Reference:
     """Every value is zero (zero ablation)."""
-    parts = (tuple(torch.zeros_like(x) for x in part) for part in (trace.z, trace.mlp_out, trace.resid_pre))
-    return Reference(*parts, torch.ones_like(engine.prompts.mask))
+    return _reference(trace, torch.zeros_like, torch.ones_like(engine.prompts.mask))
+
+
+def _reference(trace: Trace, value: Callable[[Tensor], Tensor], where: Tensor, first: int = 0) -> Reference:
+    """A reference whose values are made from a trace, tensor by tensor."""
+    z, mlp_out, resid_pre = (tuple(map(value, part)) for part in (trace.z, trace.mlp_out, trace.resid_pre))
+    return Reference(z, mlp_out, resid_pre, where, first)
 
 
 def head_sites(model: Decoder) -> list[Site]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
+import torch
+
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.circuit import Circuit, CircuitHead
 from cutaway.circuits.config import Find
@@ -62,8 +64,8 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
         raise CutawayError("n_sweep, n_search and n_verify must each be at least 1")
     if len(behavior) < config.n_prompts:
         raise CutawayError(
-            f"behaviour {behavior.name!r} has {len(behavior)} prompts, {config.n_prompts} are needed: bring more, or lower n_search "
-            f"({config.n_search}) or n_verify ({config.n_verify})"
+            f"behaviour {behavior.name!r} has {len(behavior)} prompts, {config.n_prompts} are needed: "
+            f"bring more, or lower n_search ({config.n_search}) or n_verify ({config.n_verify})"
         )
     behavior = behavior.to(model.device)
     search_on, verify_on = behavior.split(config.n_search, config.n_verify)
@@ -104,7 +106,7 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
 
 def rank(heads: dict[str, EffectMap]) -> list[Site]:
     """Heads by how much they matter over all corruptions, the most important first; those without any effect left out."""
-    total = sum(effects.total() for effects in heads.values())
+    total = torch.stack([effects.total() for effects in heads.values()]).sum(0)
     sites = next(iter(heads.values())).sites
     return [sites[i] for i in total.argsort(descending=True, stable=True).tolist() if total[i] > NOISE]
 
@@ -116,7 +118,7 @@ def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") ->
     layers = range(model.config.n_layers)
     shared = {behavior.slots[i][0] for i in behavior.clean.slots[0, : behavior.shared].tolist()}
     roles = [role for role in behavior.roles if role not in shared]
-    few = behavior.take(slice(0, min(6, len(behavior))))
+    few = behavior.take(slice(0, min(4, len(behavior))))
     grids = {
         "heads": (behavior, None, (None,), model.config.n_layers * model.config.n_heads),
         "stream": (
@@ -168,12 +170,16 @@ def _circuit(
 
 def _strongest(effects: dict[str, EffectMap], site: Site) -> tuple[tuple[float, float, float] | None, ...]:
     """For each step the effect, with its interval, of the corruption where it is largest."""
+    # [corruption, step, (mean, low, high)]
+    points = torch.stack([torch.stack([x[m.sites.index(site), 0] for x in m.interval()], -1) for m in effects.values()])
     found: list[tuple[float, float, float] | None] = []
-    intervals = [tuple(x[m.sites.index(site), 0] for x in m.interval()) for m in effects.values()]
-    for step in range(len(next(iter(effects.values())).step_names)):
-        points = [tuple(x[step].item() for x in interval) for interval in intervals]
-        known = [point for point in points if point[0] == point[0]]
-        found.append(max(known, key=lambda point: abs(point[0])) if known else None)
+    for at_step in points.unbind(1):
+        known = at_step[~at_step[:, 0].isnan()]
+        if not len(known):
+            found.append(None)
+            continue
+        mean, low, high = known[known[:, 0].abs().argmax()].tolist()
+        found.append((mean, low, high))
     return tuple(found)
 
 

@@ -81,7 +81,8 @@ def _heads(circuit: dict, steps: list[str]) -> Table:
 
 def _kept(verified: dict, steps: list[str], size: int) -> Table:
     table = _table(
-        f"What is kept of the model's performance (every other head {verified['ablation']}-ablated; {verified['n']} unseen prompts)",
+        f"What is kept of the model's performance (every other head {verified['ablation']}-ablated; "
+        f"{verified['n']} unseen prompts)",
         steps,
     )
     table.add_row(f"the circuit alone, {size} heads", *(_interval(e, True) for e in verified["faithfulness"]))
@@ -102,7 +103,8 @@ def _sentence(circuit: dict, verified: dict) -> str:
     best = ", ".join(f"{max(column):.0%}" for column in zip(*verified["random_circuits"], strict=True))
     size, total = len(circuit["heads"]), verified["n_heads"]
     share = f"{size} of {total} heads ({size / total:.1%})"
-    return f"\n{share} keep {kept} of the logit difference on the {len(circuit['step_names'])} answer tokens; the best random {size} keep {best}."
+    steps = len(circuit["step_names"])
+    return f"\n{share} keep {kept} of the logit difference on the {steps} answer tokens; the best random {size} keep {best}."
 
 
 def _interval(estimate: dict, share: bool) -> str:

@@ -123,4 +123,5 @@ class _Faithfulness:
         ratios = over[draws].mean(1) / (self.full - self.empty)[draws].mean(1)
         low, high = ratios.quantile(torch.tensor([0.025, 0.975]), dim=0)
         mean = over.mean(0) / (self.full - self.empty).mean(0)
-        return tuple(Estimate(*(x[step].item() for x in (mean, low, high)), n) for step in range(over.shape[1]))
+        points = zip(mean.tolist(), low.tolist(), high.tolist(), strict=True)
+        return tuple(Estimate(middle, bottom, top, n) for middle, bottom, top in points)

@@ -7,6 +7,7 @@ d_head) are explained in docs/architecture.md. Nothing in here keeps state betwe
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from typing import cast
 
 import torch
@@ -204,7 +205,7 @@ class Decoder(nn.Module):
     `source` says where the weights came from (for the record); `tokenizer` belongs to the checkpoint, if it has one.
     """
 
-    def __init__(self, config: DecoderConfig, tokenizer=None, source: str = ""):
+    def __init__(self, config: DecoderConfig, tokenizer: Any = None, source: str = ""):
         super().__init__()
         self.config, self.tokenizer, self.source = config, tokenizer, source
         self.embed = nn.Embedding(config.vocab, config.d_model)

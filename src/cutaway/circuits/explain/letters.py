@@ -48,6 +48,8 @@ class LetterMatrix:
 def spellings(model: Decoder) -> tuple[list[int], list[int]]:
     """Token ids of the letters without and with a leading space; raises `CutawayError` where they are not single tokens."""
     tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise CutawayError(f"{model.source} has no tokenizer: letters have no tokens")
     bare = [letter_ids(tokenizer)[letter] for letter in LETTERS]
     spaced = [tokenizer.encode(f" {letter}") for letter in LETTERS]
     if any(len(ids) != 1 for ids in spaced):
@@ -61,7 +63,7 @@ def ov_letters(model: Decoder, heads: list[Site]) -> dict[str, LetterMatrix]:
     with torch.inference_mode():
         both = torch.tensor(bare + spaced, device=model.device)
         embedding = _centred(model, model.embed.weight * model.config.embed_scale)[both]
-        total = sum(_head_ov(model, site, embedding) for site in heads)
+        total = torch.stack([_head_ov(model, site, embedding) for site in heads]).sum(0)
         W_U = model.W_U[both] - (model.W_U.mean(0) if model.config.norm == "layer" else 0)
         full = _gain(model.final_norm, _centred(model, total)) @ W_U.T
     full = full.float().cpu()
@@ -96,6 +98,8 @@ def _head_ov(model: Decoder, site: Site, x: Tensor) -> Tensor:
 def _values(model: Decoder, site: Site, x: Float[Tensor, "letter d_model"]) -> Float[Tensor, "letter d_model"]:
     """x · W_V · W_O of one head (grouped-query heads share their W_V), without biases."""
     c, block = model.config, model.layers[site.layer]
+    if site.head is None:
+        raise CutawayError(f"site {site} is no head: write {site.layer}.0 for one")
     kv = site.head // (c.n_heads // c.n_kv_heads)
     W_V = block.v.weight.unflatten(0, (c.n_kv_heads, c.d_head))[kv]
     W_O = block.o.weight.unflatten(1, (c.n_heads, c.d_head))[:, site.head]

@@ -87,6 +87,7 @@ def test_a_name_may_be_given(read):
     assert read(FRANCE, name="geography").name == "geography"
 
 
+CORRUPTED = {"other country": "Of is"}
 LONG = changed(
     FRANCE,
     prompt="The capital of {country:Norway} is",
@@ -160,6 +161,11 @@ def test_the_reference_is_the_last_corruption_or_the_one_named(read):
     assert read(two, changed(two, reference="other country")).reference == "other country"
 
 
+def test_sources_say_what_the_answer_is_made_from(read):
+    assert read(FRANCE).sources == ()
+    assert read(FRANCE, changed(ITALY, sources=["country"])).sources == ("country",)
+
+
 def test_marks_and_line_ends_of_other_systems_are_read(tmp_path, tokenizer, read):
     expected = read(FRANCE, ITALY)
     text = "\ufeff" + "\r\n".join([json.dumps(FRANCE), "", json.dumps(ITALY), "", ""])
@@ -219,6 +225,7 @@ def test_the_reference_of_a_csv_file_may_be_left_out(read_csv):
     behavior = read_csv(header, [*FRANCE_ROW, all_of_it, ""], [*FRANCE_ROW, all_of_it, "other country"])
     assert behavior.reference == "other country"
     assert read_csv(header, [*FRANCE_ROW, all_of_it, ""]).reference == "all"
+    assert read_csv([*HEADER, "sources"], [*FRANCE_ROW, "country"]).sources == ("country",)
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -335,8 +342,28 @@ def test_a_wrong_line_is_named(read, what):
 
 def test_two_references_are_refused(read):
     two = changed(FRANCE, corrupted={**FRANCE["corrupted"], "all": "The capital is {country:Italy} of"})
-    with pytest.raises(CutawayError, match="line 3: the reference is 'all', before it was 'other country'"):
+    with pytest.raises(CutawayError, match='line 3: \'reference\' is "all", before it was "other country": give one'):
         read(changed(two, reference="other country"), two, changed(two, reference="all"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            [{"sources": ["country"]}, {"sources": ["is"]}],
+            r'line 2: \'sources\' is \["is"\], before it was \["country"\]',
+        ),
+        (
+            [{"sources": ["country"]}, {"prompt": "It is", "corrupted": CORRUPTED}],
+            "line 2: the source 'country' is not",
+        ),
+        ([{}, {"sources": ["country", "country"]}], "line 1: 2 sources for 1 answer tokens; name one role for each"),
+        ([{"sources": []}], r"line 1: 'sources' is \[\]: it must be a list of roles"),
+    ],
+)
+def test_sources_that_are_not_in_every_prompt_are_refused(read, lines, said):
+    with pytest.raises(CutawayError, match=said):
+        read(*(changed(FRANCE, **fields) for fields in lines))
 
 
 def test_an_answer_cut_otherwise_after_a_corrupted_prompt_is_refused(tmp_path):

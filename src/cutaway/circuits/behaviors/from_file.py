@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble, check
 from cutaway.circuits.behaviors.marked import Piece, cut, parse, plain
@@ -19,7 +20,7 @@ from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
 FIELDS = ("prompt", "answer", "alternatives", "corrupted")
-OPTIONAL = ("reference",)
+OPTIONAL = ("reference", "sources")
 CORRUPTED = "corrupted:"
 """What the name of a CSV column begins with that holds corrupted prompts; the corruption's name follows."""
 
@@ -35,37 +36,59 @@ def read_behavior(path: str | Path, tokenizer: Tokenizer, *, name: str | None = 
     """
     path = Path(path)
     content = _content(path)
-    samples: list[Sample] = []
-    references: dict[str, str] = {}
+    samples, said = _samples(path, content, tokenizer)
+    first = next(iter(samples.values()))
+    reference, line = _agreed(said["reference"], "reference", list(first.corrupted)[-1])
+    if reference not in first.corrupted:
+        known = ", ".join(first.corrupted)
+        raise CutawayError(f"{line}: the reference {reference!r} is none of the corruptions {known}")
+    return assemble(
+        name or path.stem,
+        list(samples.values()),
+        about=f"the prompts of {path.name}",
+        corruptions={corruption: f"the prompts given as {corruption!r}" for corruption in first.corrupted},
+        reference=reference,
+        recipe={"behavior": "file", "file": path.name, "sha256": hashlib.sha256(content.encode()).hexdigest()},
+        sources=_sources(_agreed(said["sources"], "sources", [])[0], samples),
+    )
+
+
+def _samples(path: Path, content: str, tokenizer: Tokenizer) -> tuple[dict[str, Sample], dict[str, dict[str, str]]]:
+    """Samples by the line they are from; and for each optional field what is said of it (as JSON), and where first."""
+    samples: dict[str, Sample] = {}
+    said: dict[str, dict[str, str]] = {field: {} for field in OPTIONAL}
     for line, entry in (_csv if path.suffix.lower() == ".csv" else _jsonl)(path, content):
         try:
             sample = _sample(_validated(entry), tokenizer)
         except CutawayError as error:
             raise CutawayError(f"{line}: {error}") from error
-        samples.append(sample)
-        check(sample, samples[0], line)
-        if "reference" in entry:
-            references.setdefault(entry["reference"], line)
+        check(sample, next(iter(samples.values()), sample), line)
+        samples[line] = sample
+        for field in [field for field in OPTIONAL if field in entry]:
+            said[field].setdefault(json.dumps(entry[field]), line)
     if not samples:
         raise CutawayError(f"{path} has no prompts: write one a line, as docs/add-a-behaviour.md shows")
-    return assemble(
-        name or path.stem,
-        samples,
-        about=f"the prompts of {path.name}",
-        corruptions={corruption: f"the prompts given as {corruption!r}" for corruption in samples[0].corrupted},
-        reference=_reference(references, list(samples[0].corrupted)),
-        recipe={"behavior": "file", "file": path.name, "sha256": hashlib.sha256(content.encode()).hexdigest()},
-    )
+    return samples, said
 
 
-def _reference(said: dict[str, str], corruptions: list[str]) -> str:
-    """The corruption that ablations take their values from: the one that the lines name, else the last."""
-    for name, line in said.items():
-        if name not in corruptions:
-            raise CutawayError(f"{line}: the reference {name!r} is none of the corruptions {', '.join(corruptions)}")
-        if name != next(iter(said)):
-            raise CutawayError(f"{line}: the reference is {name!r}, before it was {next(iter(said))!r}: name one only")
-    return next(iter(said), corruptions[-1])
+def _agreed(said: dict[str, str], field: str, default: Any) -> tuple[Any, str]:
+    """What the lines say of a field that is the same for all, or the default; and the line that says it."""
+    for value, line in said.items():
+        if value != next(iter(said)):
+            raise CutawayError(f"{line}: {field!r} is {value}, before it was {next(iter(said))}: give one for all")
+    return next(((json.loads(value), line) for value, line in said.items()), (default, ""))
+
+
+def _sources(roles: list[str], samples: dict[str, Sample]) -> tuple[str, ...]:
+    """The role that each answer token is made from; every prompt must have it."""
+    for line, sample in samples.items() if roles else ():
+        if len(roles) != len(sample.answer):
+            raise CutawayError(
+                f"{line}: {len(roles)} sources for {len(sample.answer)} answer tokens; name one role for each"
+            )
+        if missing := [role for role in roles if role not in [segment.role for segment in sample.row]]:
+            raise CutawayError(f"{line}: the source {missing[0]!r} is not marked in the prompt")
+    return tuple(roles)
 
 
 # --- from the file to entries ----------------------------------------------------------------------------------------
@@ -97,7 +120,7 @@ def _jsonl(path: Path, content: str) -> Iterator[tuple[str, dict]]:
 
 
 def _csv(path: Path, content: str) -> Iterator[tuple[str, dict]]:
-    """Cells hold text; an answer or alternatives that begin with `[` are JSON; other alternatives have `|` between."""
+    """Cells hold text; lists are JSON, or (but for an answer) have `|` between."""
     rows = csv.DictReader(io.StringIO(content), strict=True, restval="")
     try:
         names = list(rows.fieldnames or ())
@@ -109,22 +132,20 @@ def _csv(path: Path, content: str) -> Iterator[tuple[str, dict]]:
                 raise CutawayError(f"{line}: more cells than the first line has names; quote cells that hold a comma")
             entry = {name: cell for name, cell in row.items() if not name.startswith(CORRUPTED)}
             corrupted = {name.removeprefix(CORRUPTED): cell for name, cell in row.items() if name.startswith(CORRUPTED)}
-            for name in {"answer", "alternatives"} & entry.keys():
-                entry[name] = _cell(entry[name], line)
-            if isinstance(entry.get("alternatives"), str):
-                entry["alternatives"] = entry["alternatives"].split("|")
-            if corrupted:
-                entry["corrupted"] = corrupted
-            if not entry.get("reference"):
-                entry.pop("reference", None)
-            yield line, entry
+            for name in [name for name in OPTIONAL if not entry.get(name)]:
+                entry.pop(name, None)
+            for name in {"answer", "alternatives", "sources"} & entry.keys():
+                entry[name] = _cell(entry[name], line, split=name != "answer")
+            yield line, entry | ({"corrupted": corrupted} if corrupted else {})
     except csv.Error as error:
         raise CutawayError(f"{path}, line {rows.reader.line_num}: no CSV ({error}); close its quotes") from error
 
 
-def _cell(cell: str, line: str) -> str | list:
+def _cell(cell: str, line: str, *, split: bool) -> str | list:
     try:
-        return json.loads(cell) if cell.startswith("[") else cell
+        if cell.startswith("["):
+            return json.loads(cell)
+        return cell.split("|") if split else cell
     except json.JSONDecodeError as error:
         raise CutawayError(f"{line}: {cell!r} begins like a JSON list and is none ({error})") from error
 
@@ -150,6 +171,7 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
         "one corrupted prompt or more by name, none of them empty",
     ),
     "reference": (_text, "the name of a corruption"),
+    "sources": (_texts, "a list of roles, for each token of the answer the one that it is made from"),
 }
 
 
@@ -177,7 +199,7 @@ def _sample(entry: dict, tokenizer: Tokenizer) -> Sample:
     pieces = [Piece("answer", said)] if isinstance(said, str) else [Piece("answer", text, marked=True) for text in said]
     prompt = parse(entry["prompt"])
     row, answer = _row(prompt, pieces, tokenizer)
-    corrupted = {}
+    corrupted: dict[str, tuple[Variant, ...]] = {}
     for name, marked in entry["corrupted"].items():
         other = parse(marked)
         ours, theirs = (", ".join(p.role for p in some if p.marked) or "nothing" for some in (prompt, other))

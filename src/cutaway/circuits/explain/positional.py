@@ -7,11 +7,16 @@ first       exchange what the two tokens attend to the very first token of the p
             attention pattern, as in the paper: the rows are not renormalised), in every head that reacts to it
 both        the two together
 
+A row that no longer sums to 1 would scale the constant part of the values (what biases add to the value of every token)
+by its sum. The paper's model has that part folded into the output bias, where attention does not reach it; so it is left
+alone here too, and the result does not depend on where a checkpoint keeps its biases.
+
 What is measured: the logit difference of every answer token, and where the movers then look.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +28,7 @@ from cutaway.circuits.engine import Engine, Reference, Trace, Variant, head_site
 from cutaway.circuits.explain.attention import to_roles
 from cutaway.circuits.metrics import scorer
 from cutaway.decoder import Decoder, Patch, Site
+from cutaway.decoder.model import Layer
 
 REACTS = -0.005
 """A head is taken into the joint swap if swapping it alone lowers some answer's logit difference by more than this (the
@@ -39,7 +45,8 @@ class Swap:
     condition: str
     logit_diff: Float[Tensor, " step"]
     attention: Float[Tensor, "mover step source"]
-    """Attention of each mover, at each step, to each source role."""
+    """Attention of each mover, at each step, to each source role; the mean over prompts."""
+    attention_sd: Float[Tensor, "mover step source"]
     heads: tuple[Site, ...] = ()
     """Heads whose attention to the first token was exchanged."""
 
@@ -146,11 +153,33 @@ def _exchanged_z(engine: Engine, trace: Trace, pair: tuple[str, str]) -> Referen
     for layer in engine.model.layers:
         q, k, _ = layer.qkv(trace.resid_pre[layer.index])
         pattern = layer.pattern(*layer.rotated(q, k, engine.frame), engine.frame, engine.past)
-        zs.append(layer.mix(exchange_first(pattern, a, b), trace.v[layer.index], engine.past))
+        exchanged = exchange_first(pattern, a, b)
+        z = layer.mix(exchanged, trace.v[layer.index], engine.past)
+        excess = exchanged.sum(-1).transpose(1, 2) - 1  # [batch, pos, head]
+        zs.append(z - excess[..., None] * constant_z(layer))
     where = torch.zeros_like(engine.prompts.mask)
     rows = torch.arange(len(where), device=where.device)
     where[rows, a] = where[rows, b] = True
     return Reference(tuple(zs), trace.mlp_out, trace.resid_pre, where, int(torch.minimum(a, b).min()))
+
+
+def constant_z(layer: Layer) -> Float[Tensor, "head d_head"]:
+    """What biases (of the norm and of the values) add to z in every head, whatever the head attends to."""
+    bias = layer.norm1.bias
+    nothing = layer.v.weight.new_zeros(layer.v.in_features)
+    v = layer.v(nothing if bias is None else bias).unflatten(-1, (-1, layer.config.d_head))
+    return v.repeat_interleave(layer.config.n_heads // layer.config.n_kv_heads, dim=0)
+
+
+def _exchange(model: Decoder, heads: Sequence[Site], a: Tensor, b: Tensor) -> list[Patch]:
+    """Patches that exchange the attention of queries a and b to the first token in these heads, constant part aside."""
+    patches = [Patch(Site(s.layer, "pattern", s.head), lambda pattern: exchange_first(pattern, a, b)) for s in heads]
+    for index in sorted({site.layer for site in heads}):
+        z = constant_z(model.layers[index])
+        v = z[:: model.config.n_heads // model.config.n_kv_heads]
+        patches.append(Patch(Site(index, "v"), partial(torch.sub, other=v)))
+        patches.append(Patch(Site(index, "z"), partial(torch.add, other=z)))
+    return patches
 
 
 def _swap(
@@ -163,7 +192,6 @@ def _swap(
 ) -> Swap:
     a, b = (places(behavior, role) for role in pair)
     heads = reacting if condition in ("first", "both") else ()
-    patches = [Patch(Site(s.layer, "pattern", s.head), lambda pattern: exchange_first(pattern, a, b)) for s in heads]
     positions = exchanged_positions(behavior, pair) if condition in ("positions", "both") else None
     layers = sorted({site.layer for site in movers})
     score = scorer(behavior)
@@ -171,17 +199,16 @@ def _swap(
         run = model.run(
             behavior.clean.tokens,
             positions=positions,
-            patches=patches,
+            patches=_exchange(model, heads, a, b),
             capture=[Site(layer, "pattern") for layer in layers],
             scored=behavior.clean.steps,
             columns=score.columns,
         )
     sources = [behavior.roles.index(role) for role in behavior.sources]
-    looks = torch.zeros(len(movers), behavior.n_steps, len(sources))
+    looks = torch.zeros(len(behavior), len(movers), behavior.n_steps, len(sources))
     if layers:
-        per_layer = (
-            to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).mean(1).cpu()
-        )
+        per_layer = to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).cpu()
         for i, site in enumerate(movers):
-            looks[i] = per_layer[layers.index(site.layer), site.head][:, sources]
-    return Swap(pair, condition, score.logit_diff(run.logits).mean(0).float().cpu(), looks, heads)
+            looks[:, i] = per_layer[layers.index(site.layer), :, site.head][..., sources]
+    logit_diff = score.logit_diff(run.logits).mean(0).float().cpu()
+    return Swap(pair, condition, logit_diff, looks.mean(0), looks.std(0, correction=0), heads)

@@ -25,6 +25,8 @@ from cutaway.core.errors import CutawayError
 from cutaway.core.stamps import SUFFIX, inspect, replacing, sha256, whole, write_stamp
 
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack"]
+HUB_PATIENCE = 20.0
+"""Seconds to wait for the hub's first answer."""
 _MAKE_ROOM = "free some space or set CUTAWAY_CACHE to a writable folder"
 
 
@@ -229,13 +231,26 @@ def _from_hub(source: Hub, home: Path, cache: str | Path | None, *, offline: boo
             cache_dir=Path(cache).expanduser() / "hub-files" if cache else None,
             allow_patterns=list(source.patterns),
             ignore_patterns=_PICKLES,
-            local_files_only=offline,
+            local_files_only=offline or not _hub_answers(source),
         )
     except Exception as error:  # the hub's client lets through its own errors, those of its http library and OSErrors
         raise CutawayError(f"{source}: {_hub_reason(error, offline)}") from error
     if "*.safetensors" in source.patterns and not any(Path(snapshot).rglob("*.safetensors")):
         raise CutawayError(f"{source}: it has no .safetensors, and pickles are not loaded; give a converted repository")
     return Path(snapshot)
+
+
+def _hub_answers(source: Hub) -> bool:
+    """Whatever the answer is: the client's own first question would wait for one without end."""
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().repo_info(source.repo, revision=source.revision, timeout=HUB_PATIENCE)
+    except (errors.HfHubHTTPError, errors.HFValidationError):
+        return True
+    except Exception:  # its http library's: no connection, no answer in time
+        return False
+    return True
 
 
 def _hub_reason(error: Exception, offline: bool) -> str:

@@ -69,7 +69,10 @@ def locate(name_or_folder: str | Path, *, cache: str | Path | None = None, offli
     if text and path.is_dir() and (known is None or (path / "config.json").is_file()):
         return path
     if known:
-        found = fetch_first(known.name, known.sources, cache=cache, offline=offline, deep=known.convert)
+        try:
+            found = fetch_first(known.name, known.sources, cache=cache, offline=offline, deep=known.convert)
+        except CutawayError as error:
+            raise CutawayError(f"{error}; or give the folder of a copy in place of the name") from error
         if not known.convert:
             return found
         return _converted(found, found.parent, origin=f"known {known.name}", licence=known.licence)

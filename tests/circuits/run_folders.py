@@ -92,20 +92,28 @@ class Made:
         ]
         options = {"floor": 0.9, "seed": 0, "n_search": 24}
         recipe = {"behavior": "acronyms", "n": 72}
-        about = {"model": "made:up", "family": "llama", "dtype": "float32", "recipe": recipe, "prompts_sha256": "0" * 64, "options": options}
+        about = {"model": "made:up", "family": "llama", "dtype": "float32", "recipe": recipe, "options": options}
+        about["prompts_sha256"] = "0" * 64
         method = {"name": "prune", "ablation": "mean", "floor": 0.9}
-        return {
-            "model": "made:up", "behavior": "acronyms", "step_names": self.steps, "heads": heads, "method": method, "provenance": about,
-        }  # fmt: skip
+        named = {"model": "made:up", "behavior": "acronyms", "step_names": self.steps}
+        return {**named, "heads": heads, "method": method, "provenance": about}
 
     def performance(self) -> dict:
         shares = {name: self.per_step(0.8, 1) for name in ("correct", "greedy")}
         priors = {name: self.per_step(0.05, 0.2) for name in ("prior", "pair_prior")}
-        return {"steps": self.steps, "logit_diff": self.per_step(3, 6), **shares, "log_prob": self.per_step(-1, 0), **priors}
+        return {
+            "steps": self.steps,
+            "logit_diff": self.per_step(3, 6),
+            **shares,
+            "log_prob": self.per_step(-1, 0),
+            **priors,
+        }
 
     def verification(self) -> dict:
         order = sorted(self.circuit, key=lambda site: self.rng.random())
-        up = [("none" if i == 0 else f"+{order[i - 1]}", self.per_step(5 * i / len(order) - 0.4, 5 * i / len(order), 0.3)) for i in range(len(order) + 1)]
+        names = ["none", *(f"+{site}" for site in order)]
+        rising = [5 * i / len(order) for i in range(len(names))]
+        up = [(name, self.per_step(high - 0.4, high, 0.3)) for name, high in zip(names, rising, strict=True)]
         whole = {"logit_diff": self.per_step(5, 6), "correct": self.per_step(0.9, 1)}
         alone = {"logit_diff": up[-1][1], "correct": self.per_step(0.8, 1)}
         return {
@@ -144,7 +152,11 @@ class Made:
     def direct(self) -> list[dict]:
         names = ("direct_logit_diff", "copy_logit", "copy_top", "attention_previous", "attention_first")
         return [
-            {"head": site, "step": step, **{name: self.rng.random() if self.size.letters else float("nan") for name in names}}
+            {
+                "head": site,
+                "step": step,
+                **{name: self.rng.random() if self.size.letters else float("nan") for name in names},
+            }
             for site in self.sites
             for step in self.steps
         ]
@@ -156,7 +168,10 @@ class Made:
 
         names = ("|X| → |X|", "|X| → |_X|", "|_X| → |X|", "|_X| → |_X|")
         matrices = {head: {name: quadrant() for name in names} for head in [*self.movers, "movers"]}
-        return {"matrices": matrices, "copying_score": {head: {"|_X| → |X|": 1.0, "|_X| → |_X|": 0.5} for head in self.movers}}
+        return {
+            "matrices": matrices,
+            "copying_score": {head: {"|_X| → |X|": 1.0, "|_X| → |_X|": 0.5} for head in self.movers},
+        }
 
     def positional(self) -> dict:
         sources = [f"C{i + 1}" for i in range(self.size.steps)]
@@ -173,8 +188,8 @@ class Made:
         return {"sources": sources, "movers": self.movers, "swaps": swaps, "per_head": {}}
 
     def prompts(self) -> str:
-        words = [(" M", ["C1"]), ("itt", ["T1"]), ("en", ["T1"]), (" Y", ["C2"]), ("onder", ["T2"]), (" N", ["C3"]), ("oodle", ["T3"])]
-        body = [("\\n", "example"), ("The", "The"), *((text, role[0]) for text, role in words), (" (", "("), ("M", "A1"), ("Y", "A2")]
-        tokens = [{"token": text, "id": i, "role": role} for i, (text, role) in enumerate([("The", "example"), (" C", "example"), *body])]
+        pieces = ("The", " C", "\\n", "The", " M", "itt", "en", " Y", "onder", " N", "oodle", " (", "M", "Y")
+        roles = ("example", "example", "example", "The", "C1", "T1", "T1", "C2", "T2", "C3", "T3", "(", "A1", "A2")
+        tokens = [{"token": t, "id": i, "role": r} for i, (t, r) in enumerate(zip(pieces, roles, strict=True))]
         line = {"text": self.size.text, "answer": list("MYN")[: self.size.steps], "tokens": tokens}
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for _ in range(self.size.prompts))

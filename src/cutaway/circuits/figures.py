@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cutaway.circuits.page.numbers import number, percent
 from cutaway.circuits.read import Effects, Point, Record, read
 from cutaway.decoder import parse_site
 
@@ -38,6 +39,9 @@ STYLE = {
 INK, MUTED, BLUE, ORANGE = "#222222", "#8a8a8a", "#2166ac", "#d95f02"
 DIVERGING, SEQUENTIAL = "RdBu_r", "Blues"
 """Both keep their order for every kind of colour blindness."""
+
+DPI = 200
+"""Of the PNG files."""
 
 MAX_VECTOR = 600
 """Cells of a heat map that stay vectors in SVG; larger ones become an image."""
@@ -88,9 +92,15 @@ def _slug(name: str) -> str:
 
 def _save(figure: "Figure", path: Path) -> Path:
     """Atomically, and without a date or the drawing program's version."""
-    metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     image = io.BytesIO()
-    figure.savefig(image, format=path.suffix[1:], metadata=metadata, dpi=200, facecolor="white")
+    if path.suffix == ".svg":
+        FigureCanvasSVG(figure).print_svg(image, metadata={"Date": None, "Creator": None})
+    else:
+        figure.set_dpi(DPI)
+        FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "wb") as file:
@@ -115,7 +125,7 @@ class Sheet:
 
         # margins in inches: labels and title above, ticks below
         width, height = columns * (size[0] + 0.55) + 0.9, rows * (size[1] + 0.55) + 0.55
-        figure = Figure(figsize=(max(width, 4.2), max(height, 2.2)), layout="constrained")
+        figure = Figure(figsize=(max(width, 4.2), max(height, 2.2)), layout="constrained", facecolor="white")
         axes = figure.subplots(rows, columns, squeeze=False)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
@@ -184,18 +194,18 @@ def heads(record: Record, effects: Effects) -> "Figure":
     """Effect of every head on each answer step: layers from left to right, heads from top to bottom, circuit outlined."""
     steps = effects.steps or record.steps
     cell, layers = _cell(record.n_layers), [str(i) for i in range(record.n_layers)]
-    sheet = Sheet.make(
-        *_stacked(record, len(steps)), (cell * record.n_layers, cell * record.n_heads), f"Effect of heads: {effects.corruption}"
-    )
+    title = f"Effect of heads: {effects.corruption}"
+    sheet = Sheet.make(*_stacked(record, len(steps)), (cell * record.n_layers, cell * record.n_heads), title)
     for axis, step in zip(sheet.flat, steps, strict=True):
         grid = [
-            [_mean(effects.of(f"{layer}.{head}", step)) for layer in range(record.n_layers)] for head in range(record.n_heads)
+            [_mean(effects.of(f"{layer}.{head}", step)) for layer in range(record.n_layers)]
+            for head in range(record.n_heads)
         ]
         image = _heat(axis, grid, limit=effects.largest)
         _ticks(axis, layers, [str(i) for i in range(record.n_heads)], every=_every(record.n_layers))
         axis.set(title=f"on {step}", xlabel="layer", ylabel="head")
         _outline(axis, record)
-    _bar(sheet, image, effects.convention["metric"].replace("_", " "))
+    _bar(sheet, image, effects.convention["metric"].replace("_diff", " difference").replace("_", " "))
     _foot(sheet, _convention(effects))
     return sheet.figure
 
@@ -214,9 +224,8 @@ def stream(record: Record, effects: Effects) -> "Figure":
     mlps = record.mlps.get(effects.corruption)
     rows = [*effects.roles, *([] if mlps is None else ["MLP, all tokens"])]
     cell, layers = _cell(record.n_layers), range(record.n_layers)
-    sheet = Sheet.make(
-        *_stacked(record, len(steps)), (cell * record.n_layers, cell * len(rows)), f"Effect of the residual stream: {effects.corruption}"
-    )
+    title = f"Effect of the residual stream: {effects.corruption}"
+    sheet = Sheet.make(*_stacked(record, len(steps)), (cell * record.n_layers, cell * len(rows)), title)
     limit = max(effects.largest, mlps.largest if mlps else 0)
     for axis, step in zip(sheet.flat, steps, strict=True):
         grid = [[_mean(effects.of(f"{layer}.resid_pre", step, role)) for layer in layers] for role in effects.roles]
@@ -226,7 +235,7 @@ def stream(record: Record, effects: Effects) -> "Figure":
         image = _heat(axis, grid, limit=limit)
         _ticks(axis, [str(i) for i in layers], rows, every=_every(record.n_layers))
         axis.set(title=f"on {step}", xlabel="layer")
-    _bar(sheet, image, effects.convention["metric"].replace("_", " "))
+    _bar(sheet, image, effects.convention["metric"].replace("_diff", " difference").replace("_", " "))
     _foot(sheet, _convention(effects))
     return sheet.figure
 
@@ -251,7 +260,7 @@ def attention(record: Record) -> "Figure":
     sheet.figure.set_figwidth(sheet.figure.get_figwidth() + 1)
     for i, (axis, step) in enumerate(zip(sheet.flat, record.steps, strict=True)):
         grid = [[record.attention.get((site, step), {}).get(role) for role in roles] for site, _ in names]
-        image = _heat(axis, grid, limit=1, cmap=SEQUENTIAL)
+        image = _heat(axis, grid, limit=1.0, cmap=SEQUENTIAL)
         _ticks(axis, roles, [name for _, name in names] if i == 0 else [""] * len(names))
         axis.set_title(f"predicting {step}")
     _bar(sheet, image, "attention, mean over prompts")
@@ -269,7 +278,8 @@ def letters(record: Record) -> "Figure":
         _ticks(axis, alphabet, alphabet)
         axis.tick_params(labelsize=6)
         source, target = name.split(" → ")
-        summary = f"diagonal {quadrant['diagonal']:.2f}, elsewhere {quadrant['off_diagonal']:.2f}, own letter first {quadrant['row_max']:.0%}"
+        own, others = number(quadrant["diagonal"]), number(quadrant["off_diagonal"])
+        summary = f"diagonal {own}, elsewhere {others}, own letter first {percent(quadrant['row_max'])}"
         axis.set(title=f"{name}\n{summary}", xlabel=f"writes {target}", ylabel=f"attends to {source}")
         axis.title.set_fontsize(8)
     _bar(sheet, image, "logit")
@@ -285,22 +295,22 @@ def positional(record: Record, pair: str) -> "Figure":
     sheet = Sheet.make(len(movers), len(swaps), size, f"Attention of the movers, {pair} exchanged")
     for row, (axes, mover) in enumerate(zip(sheet.axes, movers, strict=True)):
         for column, (axis, swap) in enumerate(zip(axes, swaps, strict=True)):
-            image = _heat(axis, swap["attention"][row], limit=1, cmap=SEQUENTIAL)
+            image = _heat(axis, swap["attention"][row], limit=1.0, cmap=SEQUENTIAL)
             last = row == len(movers) - 1
-            _ticks(axis, sources if last else [""] * len(sources), record.steps if column == 0 else [""] * len(record.steps))
+            _ticks(
+                axis,
+                sources if last else [""] * len(sources),
+                record.steps if column == 0 else [""] * len(record.steps),
+            )
             if row == 0:
                 axis.set_title(swap["condition"])
             if column == 0:
                 axis.set_ylabel(mover, fontweight="bold")
             if last:
-                axis.set_xlabel("\n".join(_difference(x) for x in swap["logit_diff"]), fontsize=7, color=MUTED)
+                axis.set_xlabel("\n".join(map(number, swap["logit_diff"])), fontsize=7, color=MUTED)
     _foot(sheet, "below each column: the model's logit difference, step by step")
     _bar(sheet, image, "attention")
     return sheet.figure
-
-
-def _difference(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 # --- verification --------------------------------------------------------------------------------------------------
@@ -310,7 +320,9 @@ def buildup(record: Record) -> "Figure":
     """Logit difference as heads are added; the whole model dashed; random circuits of the same size as points."""
     found = record.verification
     names = [name for name, _ in found["buildup"]]
-    sheet = Sheet.make(1, len(record.steps), (max(2.4, 0.14 * len(names)), 2.1), "Adding the circuit's heads, one at a time")
+    sheet = Sheet.make(
+        1, len(record.steps), (max(2.4, 0.14 * len(names)), 2.1), "Adding the circuit's heads, one at a time"
+    )
     for axis in sheet.flat[1:]:
         axis.sharey(sheet.flat[0])
     for step, (axis, name) in enumerate(zip(sheet.flat, record.steps, strict=True)):
@@ -319,10 +331,16 @@ def buildup(record: Record) -> "Figure":
         if whole:
             axis.axhline(whole[0], color=INK, linewidth=0.9, linestyle=(0, (4, 3)), label="whole model")
         if whole and empty:
-            drawn = [empty[0] + row[step] * (whole[0] - empty[0]) for row in found["random_circuits"] if row[step] is not None]
+            drawn = [
+                empty[0] + row[step] * (whole[0] - empty[0])
+                for row in found["random_circuits"]
+                if row[step] is not None
+            ]
             end = len(names) - 1
             places = [end + 0.04 * len(names) * (1 + i / max(len(drawn), 1)) for i in range(len(drawn))]
-            axis.plot(places, drawn, "o", color=ORANGE, markersize=3, alpha=0.6, markeredgewidth=0, label="random circuits")
+            axis.plot(
+                places, drawn, "o", color=ORANGE, markersize=3, alpha=0.6, markeredgewidth=0, label="random circuits"
+            )
         _ticks_heads(axis, names)
         axis.set(title=name, ylabel="logit difference" if step == 0 else "")
         axis.margins(x=0.03)
@@ -355,7 +373,9 @@ def minimality(record: Record) -> "Figure":
     for step, (axis, name) in enumerate(zip(sheet.flat, record.steps, strict=True)):
         _dots(axis, [losses[site][step] for site in sites])
         axis.axvline(0, color=MUTED, linewidth=0.7, zorder=0)
-        axis.set_yticks(range(len(sites)), [f"{site}  {role.get(site, '')}" for site in sites] if step == 0 else [""] * len(sites))
+        axis.set_yticks(
+            range(len(sites)), [f"{site}  {role.get(site, '')}" for site in sites] if step == 0 else [""] * len(sites)
+        )
         axis.set(title=name, ylim=(len(sites) - 0.5, -0.5))
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="y", color="#eeeeee", linewidth=0.6)
@@ -369,4 +389,3 @@ def _dots(axis: "Axes", points: Sequence[Point]) -> None:
         if point:
             axis.plot(point[1:], (row, row), color=BLUE, linewidth=1.2, solid_capstyle="butt")
             axis.plot(point[0], row, "o", color=BLUE, markersize=3.5)
-

@@ -152,11 +152,16 @@ def _json(path: Path, default=REQUIRED):
     return json.loads(text, parse_constant=lambda name: None) if isinstance(text, str) else text
 
 
+def exactly(x: float | None) -> Point:
+    """A number without an interval as a point."""
+    return _point(x, x, x)
+
+
 def _point(mean, low, high) -> Point:
     """A mean without an interval is its own interval; without a mean there is no point."""
     if mean is None or not math.isfinite(mean):
         return None
-    return mean, mean if low is None else low, mean if high is None else high
+    return float(mean), float(mean if low is None else low), float(mean if high is None else high)
 
 
 def _points(estimates: list[dict]) -> tuple[Point, ...]:

@@ -164,7 +164,7 @@ REFUSED = {
     "prompt 2 .*other corruptions than the first prompt ..other'": dataclasses.replace(sample(SHAPE), corrupted={}),
     "prompt 2 .*where the clean prompt has the role 'B', it has 'C'": sample(SHAPE, row_of([("A", 1), ("C", 2)], 2)),
     "prompt 2 .*where the clean prompt has the role 'B', it has 'nothing'": sample(SHAPE, row_of([("A", 1)], 2)),
-    "prompt 2 .*line up at role 'B': 2 tokens in the clean prompt, 1 in": sample(
+    "prompt 2 .*line up at role 'B': its tokens are 2 in the clean prompt, 1 in": sample(
         SHAPE, row_of([("A", 1), ("B", 1)], 2)
     ),
     "prompt 2 .*corruption 'other' equals the clean prompt": sample(SHAPE, row_of(SHAPE)),

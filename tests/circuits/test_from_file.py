@@ -1,8 +1,6 @@
 """Behaviours from files: what a file says is what the behaviour is; what is wrong is named by file and line."""
 
-import csv
 import hashlib
-import io
 import json
 from pathlib import Path
 
@@ -13,27 +11,13 @@ from cutaway.circuits.behaviors.from_file import read_behavior
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
+from .capitals import FRANCE, ITALY, LONG, changed, words_as_tokens
 from .tokenizers_by_hand import bpe
-
-FRANCE = {
-    "prompt": "The capital of {country:France} is",
-    "answer": " Paris",
-    "alternatives": [" Rome", " Oslo"],
-    "corrupted": {"other country": "The capital of {country:Italy} is"},
-}
-ITALY = {
-    "prompt": "The capital of {country:Italy} is",
-    "answer": " Rome",
-    "alternatives": [" Paris"],
-    "corrupted": {"other country": "The capital of {country:France} is"},
-}
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """Capitals and countries are one token with their space; ` Cape Town` and ` San Marino` are two."""
-    words = "The capital of is France Italy Norway Paris Rome Oslo Cape San Town Marino Jose"
-    return bpe(whole=["The", *(f" {word}" for word in words.split())])
+    return words_as_tokens()
 
 
 @pytest.fixture
@@ -46,10 +30,6 @@ def read(tmp_path, tokenizer):
         return read_behavior(tmp_path / file, tokenizer, **options)
 
     return make
-
-
-def changed(entry: dict, **fields) -> dict:
-    return entry | fields
 
 
 def tokens(tokenizer: Tokenizer, ids) -> list[str]:
@@ -88,12 +68,6 @@ def test_a_name_may_be_given(read):
 
 
 CORRUPTED = {"other country": "Of is"}
-LONG = changed(
-    FRANCE,
-    prompt="The capital of {country:Norway} is",
-    answer=" San Marino",
-    alternatives=[" Cape Town", " San Jose"],
-)
 
 
 def test_an_answer_of_several_tokens_is_fed_back(read, tokenizer):
@@ -181,53 +155,6 @@ def test_a_line_separator_inside_a_text_is_no_end_of_line(tmp_path):
     assert read_behavior(tmp_path / "odd.jsonl", bpe()).texts == ("x\u2028",)
 
 
-# --- CSV -------------------------------------------------------------------------------------------------------------
-
-
-def as_csv(*rows: list[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerows(rows)
-    return out.getvalue()
-
-
-HEADER = ["prompt", "answer", "alternatives", "corrupted:other country"]
-FRANCE_ROW = ["The capital of {country:France} is", " Paris", " Rome| Oslo", "The capital of {country:Italy} is"]
-ITALY_ROW = ["The capital of {country:Italy} is", " Rome", " Paris", "The capital of {country:France} is"]
-
-
-@pytest.fixture
-def read_csv(tmp_path, tokenizer):
-    def make(*rows: list[str], text: str = "") -> Behavior:
-        (tmp_path / "capitals.csv").write_bytes((text or as_csv(*rows)).encode("utf-8-sig"))
-        return read_behavior(tmp_path / "capitals.csv", tokenizer)
-
-    return make
-
-
-def test_a_csv_file_says_the_same(read, read_csv):
-    ours, theirs = read_csv(HEADER, FRANCE_ROW, ITALY_ROW), read(FRANCE, ITALY)
-    assert ours.clean.tokens.equal(theirs.clean.tokens)
-    assert ours.alternatives.equal(theirs.alternatives)
-    assert (
-        ours.corruptions["other country"].runs[0][1].tokens.equal(theirs.corruptions["other country"].runs[0][1].tokens)
-    )
-
-
-def test_lists_in_a_csv_file_are_json(read, read_csv):
-    row = [LONG["prompt"], '[" San", " Marino"]', '[[" Cape"], [" Jose", " Town"]]', FRANCE_ROW[3]]
-    listed = changed(LONG, answer=[" San", " Marino"], alternatives=[[" Cape"], [" Jose", " Town"]])
-    assert read_csv(HEADER, row).alternatives.equal(read(listed).alternatives)
-
-
-def test_the_reference_of_a_csv_file_may_be_left_out(read_csv):
-    header = [*HEADER, "corrupted:all", "reference"]
-    all_of_it = "The capital is {country:Italy} of"
-    behavior = read_csv(header, [*FRANCE_ROW, all_of_it, ""], [*FRANCE_ROW, all_of_it, "other country"])
-    assert behavior.reference == "other country"
-    assert read_csv(header, [*FRANCE_ROW, all_of_it, ""]).reference == "all"
-    assert read_csv([*HEADER, "sources"], [*FRANCE_ROW, "country"]).sources == ("country",)
-
-
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 REFUSED = {
@@ -284,11 +211,11 @@ REFUSED = {
     ),
     "misaligned": (
         changed(FRANCE, corrupted={"other country": "The capital of {country:San Marino} is"}),
-        "line 2, corruption 'other country' does not line up at role 'country': 1 tokens in the clean prompt, 2 in the",
+        "line 2, corruption 'other country' does not line up at role 'country': its tokens are 1 in the clean",
     ),
     "misaligned between": (
         changed(FRANCE, corrupted={"other country": "The capital {country:Italy} is"}),
-        "line 2, corruption 'other country' does not line up at role 'before country': 3 tokens",
+        "line 2, corruption 'other country' does not line up at role 'before country': its tokens are 3",
     ),
     "nothing between": (
         changed(FRANCE, corrupted={"other country": "The capital of {country:Italy}"}),
@@ -395,37 +322,6 @@ def test_what_is_no_file_of_prompts_is_refused(tmp_path, tokenizer):
         read_behavior(tmp_path / "latin.jsonl", tokenizer)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "has no prompts"),
-        (as_csv(HEADER), "has no prompts"),
-        (
-            as_csv(HEADER[:2], FRANCE_ROW[:2]),
-            r"line 2: 'alternatives' is missing: .*\(in CSV, columns named corrupted:NAME\)",
-        ),
-        (as_csv(HEADER[:3], FRANCE_ROW[:3]), "line 2: 'corrupted' is missing"),
-        (as_csv(HEADER, FRANCE_ROW, FRANCE_ROW[:1]), "line 3: 'answer' is ''"),
-        (as_csv(HEADER, [*FRANCE_ROW, "more"]), "line 2: more cells than the first line has names"),
-        (as_csv(HEADER, [*FRANCE_ROW[:2], "", FRANCE_ROW[3]]), r"line 2: 'alternatives' is \[''\]"),
-        (as_csv([*HEADER, "note"], [*FRANCE_ROW, "x"]), "line 2: 'note' is not known"),
-        (as_csv([*HEADER, "answer"], [*FRANCE_ROW, "x"]), "line 1: two columns are named 'answer'"),
-        (
-            as_csv(HEADER, [FRANCE_ROW[0], "[Paris", *FRANCE_ROW[2:]]),
-            r"line 2: '\[Paris' begins like a JSON list and is",
-        ),
-        (as_csv(HEADER) + '"The capital', r"line 2: no CSV \(.*\); close its quotes"),
-        (
-            as_csv(HEADER, FRANCE_ROW, [*FRANCE_ROW[:3], FRANCE_ROW[0]]),
-            "line 3, corruption 'other country' equals the clean",
-        ),
-    ],
-)
-def test_a_wrong_csv_file_is_named(read_csv, text, said):
-    with pytest.raises(CutawayError, match=rf"capitals\.csv,? {said}"):
-        read_csv(text=text or "\n")
-
-
 def test_a_file_for_gpt2(tmp_path, gpt2):
     """The paper's task, written by hand: capitals that GPT-2 splits into single letters."""
     entry = {
@@ -435,7 +331,7 @@ def test_a_file_for_gpt2(tmp_path, gpt2):
         "corrupted": {"first word": "The {C1:Xylophone} {C2:Lark} {C3:Wreck} ("},
     }
     (tmp_path / "acronyms.jsonl").write_text(json.dumps(entry))
-    with pytest.raises(CutawayError, match="line up at role 'C1': 2 tokens in the clean prompt, 3 in the"):
+    with pytest.raises(CutawayError, match="line up at role 'C1': its tokens are 2 in the clean prompt, 3 in"):
         read_behavior(tmp_path / "acronyms.jsonl", gpt2)
     entry["corrupted"] = {"first word": "The {C1:Yoke} {C2:Lark} {C3:Wreck} ("}
     (tmp_path / "acronyms.jsonl").write_text(json.dumps(entry))

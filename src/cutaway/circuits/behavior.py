@@ -271,7 +271,7 @@ def _check_row(row: Row, clean: Row, where: str, chance: bool) -> None:
             raise CutawayError(f"{where}: where the clean prompt has the role {ours.role!r}, it has {theirs.role!r}")
         if len(ours.ids) != len(theirs.ids):
             raise CutawayError(
-                f"{where} does not line up at role {ours.role!r}: {len(ours.ids)} tokens in the clean prompt, "
+                f"{where} does not line up at role {ours.role!r}: its tokens are {len(ours.ids)} in the clean prompt, "
                 f"{len(theirs.ids)} in the corrupted one; make them equal"
             )
     if row == clean and not chance:

@@ -48,7 +48,7 @@ def read_behavior(path: str | Path, tokenizer: Tokenizer, *, name: str | None = 
         about=f"the prompts of {path.name}",
         corruptions={corruption: f"the prompts given as {corruption!r}" for corruption in first.corrupted},
         reference=reference,
-        recipe={"behavior": "file", "file": path.name, "sha256": hashlib.sha256(content.encode()).hexdigest()},
+        recipe={"behavior": "file", "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
         sources=_sources(_agreed(said["sources"], "sources", [])[0], samples),
     )
 

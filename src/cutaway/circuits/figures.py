@@ -1,8 +1,6 @@
 """Figures of a run folder, as SVG and PNG, made from its files alone: the same folder gives the same bytes."""
 
 import io
-import os
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cutaway.circuits.page.numbers import number, percent
-from cutaway.circuits.read import Effects, Point, Record, read
+from cutaway.circuits.read import Effects, Point, Record, place, read
+from cutaway.core.runs import put
 from cutaway.decoder import parse_site
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _figures(record: Record) -> "Iterator[tuple[str, Figure]]":
         yield "minimality", minimality(record)
     if record.positional and record.positional["movers"]:
         for pair in dict.fromkeys(swap["pair"] for swap in record.positional["swaps"]):
-            yield f"positional-{_slug(pair)}", positional(record, pair)
+            yield f"positional-{_slug(pair)}", positional(record.steps, record.positional, pair)
 
 
 def _slug(name: str) -> str:
@@ -101,12 +100,7 @@ def _save(figure: "Figure", path: Path) -> Path:
     else:
         figure.set_dpi(DPI)
         FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(image.getvalue())
-    os.replace(temporary, path)
-    return path
+    return put(path, image.getvalue())
 
 
 # --- a sheet of equal panels ---------------------------------------------------------------------------------------
@@ -214,7 +208,8 @@ def _outline(axis: "Axes", record: Record) -> None:
     from matplotlib.patches import Rectangle
 
     for site in record.circuit.sites:
-        corner = (site.layer - 0.5, site.head - 0.5)
+        layer, head = place(site)
+        corner = (layer - 0.5, head - 0.5)
         axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.1, clip_on=False, zorder=3))
 
 
@@ -286,12 +281,12 @@ def letters(record: Record) -> "Figure":
     return sheet.figure
 
 
-def positional(record: Record, pair: str) -> "Figure":
+def positional(steps: Sequence[str], found: dict, pair: str) -> "Figure":
     """Where each mover looks when the positions of two words, their attention to the first token, or both are exchanged."""
-    found = record.positional
     swaps = [swap for swap in found["swaps"] if swap["pair"] == pair]
     movers, sources = found["movers"][:MAX_MOVERS], found["sources"]
-    size = 0.24 * len(sources) + 0.15, 0.24 * len(record.steps)
+    size = 0.24 * len(sources) + 0.15, 0.24 * len(steps)
+    image = None
     sheet = Sheet.make(len(movers), len(swaps), size, f"Attention of the movers, {pair} exchanged")
     for row, (axes, mover) in enumerate(zip(sheet.axes, movers, strict=True)):
         for column, (axis, swap) in enumerate(zip(axes, swaps, strict=True)):
@@ -300,7 +295,7 @@ def positional(record: Record, pair: str) -> "Figure":
             _ticks(
                 axis,
                 sources if last else [""] * len(sources),
-                record.steps if column == 0 else [""] * len(record.steps),
+                steps if column == 0 else [""] * len(steps),
             )
             if row == 0:
                 axis.set_title(swap["condition"])

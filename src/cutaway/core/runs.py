@@ -18,6 +18,17 @@ from pathlib import Path
 from cutaway.core.errors import CutawayError
 
 
+def put(path: Path, content: bytes) -> Path:
+    """Writes a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+    os.replace(temporary, path)
+    return path
+
+
 class Run:
     """A run folder being written. Every file appears atomically."""
 
@@ -25,13 +36,7 @@ class Run:
         self.folder = folder
 
     def text(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(temporary, path)
-        return path
+        return put(self.folder / name, text.encode())
 
     def json(self, name: str, data) -> Path:
         return self.text(name, json.dumps(data, indent=1, default=_plain, ensure_ascii=False) + "\n")

@@ -95,6 +95,14 @@ def test_a_variant_resumes_at_its_layer(meter):
     assert (meter.qkv, meter.finish) == ([20], [20])
 
 
+def test_variants_join_one_pass_where_they_begin(meter):
+    """The pass grows by one variant at each layer; its heads there are those of the base run."""
+    setting = Setting()
+    meter.clear()
+    setting.run(*(one(Site(layer, "z", 1)) for layer in (2, 0, 1)))
+    assert (meter.qkv, meter.finish) == ([20, 40], [20, 40, 60])
+
+
 def test_a_variant_resumes_at_its_position(meter):
     """Of R1 R2 R3 ( A1, the tokens from R3 on."""
     setting = Setting()
@@ -167,7 +175,7 @@ def late(layers: int, positions: int) -> Callable:
         def start(self, variant, background, reference):
             plan = real(self, variant, background, reference)
             last = self.prompts.tokens.shape[1] - 1
-            return plan and (min(plan[0] + layers, 2), min(plan[1] + positions, last))
+            return plan and (min(plan[0] + positions, last), min(plan[1] + layers, 2))
 
         monkeypatch.setattr(Engine, "_start", start)
 
@@ -195,8 +203,9 @@ def replaces_everywhere(self, layer, z):
     """Forgets roles and tokens that have no value."""
     if layer not in self.heads:
         return z
-    mask, values = self.heads[layer][:, None, None, :, None], self.reference.z[layer][None, :, self.start :]
-    return torch.where(mask, values, z.unflatten(0, (self.cells, -1))).flatten(0, 1)
+    cells = len(z) // self.batch
+    mask, values = self.heads[layer][:cells, None, None, :, None], self.reference.z[layer][None, :, self.start :]
+    return torch.where(mask, values, z.unflatten(0, (cells, -1))).flatten(0, 1)
 
 
 def unaligned(monkeypatch):
@@ -246,13 +255,33 @@ def traced_after_the_swap(monkeypatch):
 
 def read_before_the_start(monkeypatch):
     """Steps scored before the first difference are read from the first token run."""
-    real = Engine._resume
+    real = Engine._climb
 
-    def resume(self, variants, reference, base, first_layer, start):
-        base = dataclasses.replace(base, logits=base.logits[:, -1:])
-        return real(self, variants, reference, base, first_layer, start)
+    def climb(self, variants, enters, start, reference, base):
+        return real(self, variants, enters, start, reference, dataclasses.replace(base, logits=base.logits[:, -1:]))
 
-    monkeypatch.setattr(Engine, "_resume", resume)
+    monkeypatch.setattr(Engine, "_climb", climb)
+
+
+def in_another_order(monkeypatch):
+    """Variants of one pass are mixed up."""
+    real = Engine._climb
+
+    def climb(self, variants, enters, start, reference, base):
+        return real(self, variants[::-1], enters, start, reference, base)
+
+    monkeypatch.setattr(Engine, "_climb", climb)
+
+
+def joined_from_the_first_layer(monkeypatch):
+    """Variants that join later bring the residual stream of the first layer."""
+    real = Engine._climb
+
+    def climb(self, variants, enters, start, reference, base):
+        stale = tuple(base.resid_pre[min(layer, enters[0])] for layer in range(len(base.resid_pre)))
+        return real(self, variants, enters, start, reference, dataclasses.replace(base, resid_pre=stale))
+
+    monkeypatch.setattr(Engine, "_climb", climb)
 
 
 def frame_from_zero(monkeypatch):
@@ -275,7 +304,7 @@ BROKEN = {
     "replaces no head": swap_that("z", lambda self, layer, z: z),
     "replaces no stream": swap_that("resid", lambda self, layer, x: x),
     "replaces no MLP": swap_that("mlp", lambda self, layer, x: x),
-    "attention left out too early": swap_that("replaces_all", lambda self, layer: layer in self.heads),
+    "attention left out too early": swap_that("replaces_all", lambda self, layer, cells: layer in self.heads),
     "old heads on a new stream": swap_that("touches_resid", lambda self, layer: False),
     "by position": unaligned,
     "first difference too late": reference_that("from_run", first=lambda reference: reference.first + 1),
@@ -284,6 +313,8 @@ BROKEN = {
     "trace of the replaced": traced_after_the_swap,
     "scored before the start": read_before_the_start,
     "frame from zero": frame_from_zero,
+    "variants mixed up": in_another_order,
+    "joined from below": joined_from_the_first_layer,
 }
 
 

@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +22,7 @@ from cutaway.circuits.behaviors.acronyms import build as acronyms
 from cutaway.circuits.behaviors.induction import Induction
 from cutaway.circuits.behaviors.induction import build as induction
 from cutaway.circuits.find import Find, find
-from cutaway.circuits.page import charts, sections
-from cutaway.circuits.page.charts import Grid, heat_map
-from cutaway.circuits.page.numbers import listed, number, percent, value
+from cutaway.circuits.page.numbers import listed
 from cutaway.circuits.read import read
 from cutaway.circuits.write import write
 from cutaway.core.runs import Run
@@ -318,67 +315,6 @@ def test_damaged_and_missing_files_are_named_and_the_old_page_stays(small):
         report.render(small / "nowhere")
 
 
-# --- the geometry --------------------------------------------------------------------------------------------------
-
-
-def check_heat_map(lay_out) -> None:
-    """Two rows, three columns: every value in its place, its colour and its strength."""
-    points = [[(-4.0, -5.0, -3.0), None, (0.01, 0.0, 0.02)], [(2.0, 1.0, 3.0), (0.0, 0.0, 0.0), (-1.0, -1.0, -1.0)]]
-    grid = Grid("t", ("a", "b"), ("0", "1", "2"), points, lambda r, c: f"{c}.{r}", outlined=frozenset({(1, 2)}))
-    made = lay_out(grid, 4.0)
-    cells = {
-        ((c.y - made.top) / made.side, (c.x - made.left) / made.side): (c.kind, c.opacity, c.tip) for c in made.cells
-    }
-    assert cells == {
-        (0, 0): ("neg", 1.0, "0.0: −4.00 [−5.00, −3.00]"),
-        (1, 0): ("pos", 0.5, "0.1: 2.00 [1.00, 3.00]"),
-        (1, 2): ("neg", 0.25, "2.1: −1.00"),
-    }
-    assert made.outlines == [(made.left + 2 * made.side, made.top + made.side)]
-    assert made.about.startswith("Strongest: 0.0: −4.00 [−5.00, −3.00]; 0.1: 2.00")
-
-
-def test_heat_maps_put_every_value_in_its_place():
-    check_heat_map(heat_map)
-
-
-@pytest.mark.parametrize("broken", ["columns for rows", "sign", "scale"])
-def test_a_broken_heat_map_is_caught(broken):
-    def lay_out(grid: Grid, limit: float):
-        if broken == "columns for rows":
-            flipped = [list(row) for row in zip(*grid.points, strict=True)]
-            return heat_map(replace(grid, points=flipped, rows=grid.columns, columns=grid.rows), limit)
-        if broken == "sign":
-            return heat_map(
-                replace(grid, points=[[p and tuple(-x for x in p) for p in row] for row in grid.points]), limit
-            )
-        return heat_map(grid, 2 * limit)
-
-    with pytest.raises(AssertionError):
-        check_heat_map(lay_out)
-
-
-def test_random_circuits_stand_on_the_scale_of_the_curve(small):
-    """Faithfulness 0 is the height of every head ablated, 1 that of the dashed line."""
-    verified = json.loads((small / "verification.json").read_text())
-    verified["random_circuits"] = [[0.0] * 3, [1.0] * 3, [0.5] * 3]
-    (small / "verification.json").write_text(json.dumps(verified))
-    for made in sections.curves(read(small)):
-        empty, whole, half = (dot.y for dot in made.random)
-        assert empty == made.points[0].y
-        assert whole == made.whole < empty
-        assert half == pytest.approx((empty + whole) / 2, abs=0.11)
-
-
-def test_the_curve_rises_to_the_right_within_its_axes(small):
-    for made in sections.curves(read(small)):
-        xs = [dot.x for dot in made.points]
-        assert xs == sorted(xs)
-        assert len(xs) == 6
-        assert made.points[-1].y < made.points[0].y
-        assert all(0 <= dot.y <= made.bottom for dot in [*made.points, *made.random])
-
-
 def test_the_strongest_head_has_a_full_ring_and_the_first_panel(small):
     record = read(small)
     totals = {str(head.site): 0.0 for head in record.circuit.heads}
@@ -392,20 +328,3 @@ def test_the_strongest_head_has_a_full_ring_and_the_first_panel(small):
     assert shares[[str(head.site) for head in record.circuit.heads].index(strongest)] == max(shares)
     index = [attrs.get("data-first") for attrs in found.all("details", name="head")].index("yes")
     assert str(record.circuit.heads[index].site) == strongest
-
-
-def test_roles_differ_in_letter_and_shape():
-    roles = ("letter mover", "negative", "previous-token", "fuzzy previous-token", "positional", "other")
-    marks = [charts.mark(role) for role in roles]
-    assert len({m.letter for m in marks}) == len({m.outline for m in marks}) == len(roles)
-    assert charts.mark("induction").letter == "I"
-    assert charts.mark("name mover").kind == "mover"
-    assert charts.mark("opener").letter == "M"  # O is taken
-
-
-def test_numbers_as_they_are_read():
-    assert [number(x) for x in (-0.001, -1.5, math.nan, None, math.inf)] == ["0.00", "−1.50", "–", "–", "–"]
-    assert [percent(x) for x in (0.954, -0.001, None)] == ["95%", "0%", "–"]
-    assert (value((1.0, 0.5, 1.5)).text, value((1.0, 0.5, 1.5)).interval) == ("1.00", "[0.50, 1.50]")
-    assert value((1.0, 1.0, 1.001)).interval == ""
-    assert listed(["a", "b", "c"]) == "a, b and c"

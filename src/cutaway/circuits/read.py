@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cutaway.circuits.circuit import Circuit
 from cutaway.core.errors import CutawayError
-from cutaway.decoder import parse_site
+from cutaway.decoder import Site, parse_site
 
 Point = tuple[float, float, float] | None
 """Mean, low and high; None where nothing was measured."""
@@ -112,15 +113,15 @@ def _read(folder: Path, circuit: Circuit) -> Record:
     maps = {kind: _maps(folder, kind) for kind in ("heads", "stream", "mlps")}
     if not maps["heads"]:
         raise CutawayError(f"{folder}/effects has no heads-*.json: give a run folder of `cutaway circuits find`")
-    sites = [parse_site(site) for effects in maps["heads"].values() for site, _, _ in effects.points]
+    sites = [place(parse_site(site)) for effects in maps["heads"].values() for site, _, _ in effects.points]
     performance = _json(folder / "performance.json")
     metrics = {name: _points(values) for name, values in performance.items() if name != "steps"}
-    letters = _json(folder / "letters.json", {})
+    letters = _optional(folder / "letters.json", {})
     return Record(
         circuit=circuit,
         steps=circuit.step_names,
-        n_layers=1 + max(site.layer for site in sites),
-        n_heads=1 + max(site.head for site in sites),
+        n_layers=1 + max(layer for layer, _ in sites),
+        n_heads=1 + max(head for _, head in sites),
         performance=metrics,
         n_performance=performance["correct"][0]["n"],
         verification=_verification(_json(folder / "verification.json")),
@@ -129,27 +130,31 @@ def _read(folder: Path, circuit: Circuit) -> Record:
         direct=_by_head(folder / "direct.csv", _direct),
         letters=letters.get("matrices", {}),
         copying=letters.get("copying_score", {}),
-        positional=_json(folder / "positional.json", None),
+        positional=_optional(folder / "positional.json", None),
         prompts=tuple(json.loads(line) for line in _text(folder / "prompts.jsonl").split("\n") if line),
-        config=_text(folder / "config.toml", ""),
-        seconds=_json(folder / "seconds.json", {}),
-        manifest=_json(folder / "manifest.json", {}),
+        config=_text(config) if (config := folder / "config.toml").exists() else "",
+        seconds=_optional(folder / "seconds.json", {}),
+        manifest=_optional(folder / "manifest.json", {}),
     )
 
 
-REQUIRED = object()
-
-
-def _text(path: Path, default=REQUIRED):
-    if default is not REQUIRED and not path.exists():
-        return default
+def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _json(path: Path, default=REQUIRED):
+def _json(path: Path) -> Any:
     """NaN and infinity, which Python writes into JSON, are read as None."""
-    text = _text(path, default)
-    return json.loads(text, parse_constant=lambda name: None) if isinstance(text, str) else text
+    return json.loads(_text(path), parse_constant=lambda name: None)
+
+
+def _optional(path: Path, default: Any) -> Any:
+    """A file that not every run has."""
+    return _json(path) if path.exists() else default
+
+
+def place(head: Site) -> tuple[int, int]:
+    """Layer and head."""
+    return head.layer, head.head or 0
 
 
 def exactly(x: float | None) -> Point:

@@ -78,16 +78,18 @@ def heat_map(grid: Grid, limit: float, *, side: float | None = None) -> HeatMap:
     """Lays out one map; ±`limit` are the ends of its colour scale."""
     n_columns, n_rows = len(grid.columns), len(grid.rows)
     left, top = 8 + LETTER_WIDTH * max(map(len, grid.rows), default=0), 4.0
-    side = side or min(max((WIDTH - left) / max(n_columns, 1), 8.0), 24.0)
+    side = side or min(max((WIDTH - left) / max(n_columns, 1), 9.0), 24.0)
     every = 1 if side > LETTER_WIDTH * max(map(len, grid.columns), default=0) + 3 else 5
-    every_row = 1 if side > 10 else 5
-    known = [(abs(p[0]), r, c) for r, row in enumerate(grid.points) for c, p in enumerate(row) if p]
-    cells = [
-        Cell(left + c * side, top + r * side, _kind(grid, r, c), round(size / limit, 2), _tip(grid, r, c))
-        for size, r, c in known
-        if limit and size / limit >= FAINT
+    every_row = 1 if side > 10 or n_rows <= 20 else 5
+    seen = [
+        Cell(
+            left + c * side, top + r * side, _kind(grid, p[0]), round(abs(p[0]) / limit, 2), _tip(grid.called(r, c), *p)
+        )
+        for r, row in enumerate(grid.points)
+        for c, p in enumerate(row)
+        if p and limit and abs(p[0]) / limit >= FAINT
     ]
-    strongest = [_tip(grid, r, c) for size, r, c in sorted(known, reverse=True)[:3] if limit and size / limit >= FAINT]
+    strongest = [cell.tip for cell in sorted(seen, key=lambda cell: -cell.opacity)[:3]]
     inner = n_columns * side, n_rows * side
     return HeatMap(
         title=grid.title,
@@ -99,7 +101,7 @@ def heat_map(grid: Grid, limit: float, *, side: float | None = None) -> HeatMap:
         side=side,
         across=grid.across,
         inner=inner,
-        cells=cells,
+        cells=seen,
         outlines=[(left + c * side, top + r * side) for r, c in sorted(grid.outlined)],
         labels=[
             Label(left - 5, top + (r + 0.5) * side, name) for r, name in enumerate(grid.rows) if r % every_row == 0
@@ -112,16 +114,15 @@ def heat_map(grid: Grid, limit: float, *, side: float | None = None) -> HeatMap:
     )
 
 
-def _kind(grid: Grid, row: int, column: int) -> str:
+def _kind(grid: Grid, mean: float) -> str:
     if grid.amount:
         return "amount"
-    return "neg" if grid.points[row][column][0] < 0 else "pos"
+    return "neg" if mean < 0 else "pos"
 
 
-def _tip(grid: Grid, row: int, column: int) -> str:
-    mean, low, high = grid.points[row][column]
+def _tip(name: str, mean: float, low: float, high: float) -> str:
     interval = "" if low == mean == high else f" [{number(low)}, {number(high)}]"
-    return f"{grid.called(row, column)}: {number(mean)}{interval}"
+    return f"{name}: {number(mean)}{interval}"
 
 
 # --- the circuit ---------------------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ STEP, LEFT, TOP = 30.0, 44.0, 6.0
 """From one head to the next in the drawing of the circuit, and its margins."""
 
 
-def place(layer: int, head: int) -> tuple[float, float]:
+def centre(layer: int, head: int) -> tuple[float, float]:
     """The centre of a head in the drawing."""
     return LEFT + (layer + 0.5) * STEP, TOP + (head + 0.5) * STEP
 
@@ -225,8 +226,8 @@ def drawing(n_layers: int, n_heads: int, nodes: Sequence[Node], dots: Sequence[D
         inner=inner,
         nodes=nodes,
         dots=dots,
-        labels=[Label(LEFT - 8, place(0, head)[1], str(head)) for head in range(n_heads)],
-        ticks=[Label(place(layer, 0)[0], TOP + inner[1] + 15, str(layer)) for layer in range(n_layers)],
+        labels=[Label(LEFT - 8, centre(0, head)[1], str(head)) for head in range(n_heads)],
+        ticks=[Label(centre(layer, 0)[0], TOP + inner[1] + 15, str(layer)) for layer in range(n_layers)],
     )
 
 

@@ -12,13 +12,14 @@ from cutaway.circuits.page.charts import (
     HeatMap,
     Mark,
     Node,
+    centre,
     drawing,
     heat_map,
     mark,
-    place,
 )
 from cutaway.circuits.page.numbers import DASH, Row, Table, Value, listed, number, percent, share, texts, value
-from cutaway.circuits.read import Effects, Point, Record, exactly
+from cutaway.circuits.read import Effects, Point, Record, exactly, place
+from cutaway.decoder import parse_site
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ def circuit(record: Record) -> CircuitSection:
 
 
 def _node(head: CircuitHead, share: float) -> Node:
-    site, x, y = str(head.site), *place(head.site.layer, head.site.head)
+    site, x, y = str(head.site), *centre(*place(head.site))
     label = f"Head {site}, {head.role}; effect {listed(_mean(p) for p in head.effect)}"
     return Node(x, y, _id(site), site, mark(head.role), round(100 * share, 1), label)
 
 
 def _dot(site: str, total: float, largest: float) -> Dot:
     """Its area grows with the effect."""
-    x, y = place(*map(int, site.split(".")))
+    x, y = centre(*place(parse_site(site)))
     return Dot(x, y, round(1.3 + 4.2 * (total / largest) ** 0.5, 1), f"{site}: {number(total)}, not in the circuit")
 
 
@@ -167,7 +168,7 @@ class Maps:
 
 
 def head_maps(record: Record) -> list[Maps]:
-    outlined = frozenset((site.head, site.layer) for site in record.circuit.sites)
+    outlined = frozenset(place(site)[::-1] for site in record.circuit.sites)
     rows, columns = [str(i) for i in range(record.n_heads)], [str(i) for i in range(record.n_layers)]
 
     def grid(effects: Effects, step: str) -> Grid:

@@ -34,8 +34,8 @@ def answer(record: Record) -> Answer:
     drawn = len(record.verification["random_circuits"])
     least, most = ("", "") if len(record.steps) == 1 else (", at least", ", at most")
     return Answer(
-        prompt=_end(text.strip("\n").split("\n")[-1]),
-        said="".join(record.prompts[0]["answer"]) if record.prompts else "",
+        prompt=_end(text.strip().split("\n")[-1]),
+        said="".join(record.prompts[0]["answer"]).strip() if record.prompts else "",
         sentence=(
             f"{size} of {total} heads keep {_shares(kept)} of the model’s performance on {tokens}, "
             "with every other head ablated."
@@ -89,7 +89,7 @@ class Span:
     """Consecutive tokens of one role. A line ends after `newline`."""
 
     role: str
-    tokens: Sequence[Token]
+    tokens: list[Token]
     newline: bool
     dim: bool
 
@@ -219,7 +219,7 @@ def exchanges(record: Record) -> list[Exchange]:
         ]
         table = Table(f"positions-{i}", f"Logit difference with {pair} exchanged (means).", record.steps, rows)
         maps = [_looks(record.steps, sources, swap) for swap in swaps] if movers else []
-        heads = max((swap["heads"] for swap in swaps), key=len, default=[])
+        heads = max(swaps, key=lambda swap: len(swap["heads"]))["heads"]
         found.append(Exchange(pair, table, maps, ", ".join(heads)))
     return found
 

@@ -368,7 +368,7 @@ def command_line() -> str:
 def run(tokens: list[str] | None = None, command: Callable = app) -> int:
     """Runs a command line; returns its exit code. Mistakes become one line on stderr."""
     try:
-        command(tokens, exit_on_error=False, print_error=False)
+        command(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CutawayError as error:
         return _complain(str(error), 1)
     except CycloptsError as error:

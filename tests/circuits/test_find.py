@@ -124,9 +124,13 @@ def test_a_run_folder_holds_what_was_found(tmp_path):
 
 
 def test_nothing_is_left_of_a_run_that_fails(tmp_path):
-    with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "run", config={}) as run:
-        run.text("half.txt", "half")
-        raise KeyboardInterrupt
+    def interrupted():
+        with new_run(tmp_path / "runs" / "run", config={}) as run:
+            run.text("half.txt", "half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -62,6 +62,7 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CutawayError(f"{folder} exists already and is not empty: choose another --out, or remove it")
+    first = not folder.parent.exists()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -81,6 +82,8 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
         run.folder = folder
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
+        if first and not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
         raise
 
 

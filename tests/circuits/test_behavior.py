@@ -184,6 +184,8 @@ def test_a_behaviour_needs_prompts_and_a_reference():
         assembled()
     with pytest.raises(CutawayError, match=r"reference 'else' is not one of its corruptions \(other\)"):
         assembled(sample(SHAPE), reference="else")
+    with pytest.raises(CutawayError, match="the reference 'other' must be one run about all 1 steps"):
+        assembled(dataclasses.replace(sample(SHAPE), corrupted={"other": (Variant((0,), row_of(SHAPE, 2)),) * 2}))
 
 
 def test_corrupted_by_chance_into_the_clean_prompt():

@@ -122,7 +122,9 @@ class Behavior:
         """Where the tokens of a role stand."""
         if role not in self.roles:
             raise CutawayError(f"behaviour {self.name!r} has no role {role!r}: roles are {', '.join(self.roles)}")
-        indices = torch.tensor([i for i, (name, _) in enumerate(self.slots) if name == role], device=prompts.slots.device)
+        indices = torch.tensor(
+            [i for i, (name, _) in enumerate(self.slots) if name == role], device=prompts.slots.device
+        )
         return torch.isin(prompts.slots, indices)
 
     def take(self, rows: slice) -> "Behavior":
@@ -191,7 +193,8 @@ def assemble(
         more: further fields of `Behavior` (`sources`, `mover`).
 
     Raises:
-        CutawayError: no samples, an unknown reference, or a sample that does not pass `check`.
+        CutawayError: no samples, a reference that is unknown or not one run about all steps, or a sample that does not
+            pass `check`.
     """
     if not samples:
         raise CutawayError(f"behaviour {name!r} has no prompts: ask for at least one")
@@ -201,6 +204,8 @@ def assemble(
     n_steps = len(samples[0].answer)
     for i, sample in enumerate(samples, 1):
         check(sample, samples[0], f"prompt {i} ({sample.text[:40]!r})", chance=chance)
+    if [run.steps for run in samples[0].corrupted[reference]] != [tuple(range(n_steps))]:
+        raise CutawayError(f"behaviour {name!r}: the reference {reference!r} must be one run about all {n_steps} steps")
     rows = [sample.row for sample in samples]
     variants = {c: [sample.corrupted[c] for sample in samples] for c in corruptions}
     every = rows + [variant.row for group in variants.values() for sample in group for variant in sample]
@@ -220,7 +225,9 @@ def assemble(
         about=about,
         clean=prompts(rows),
         answers=torch.tensor([sample.answer for sample in samples]),
-        alternatives=torch.tensor([[[*a, *[-1] * (widest - len(a))] for a in sample.alternatives] for sample in samples]),
+        alternatives=torch.tensor(
+            [[[*a, *[-1] * (widest - len(a))] for a in sample.alternatives] for sample in samples]
+        ),
         corruptions=made,
         roles=tuple(dict.fromkeys(role for role, _ in slots)),
         slots=slots,
@@ -259,7 +266,9 @@ def check(sample: Sample, first: Sample, where: str, *, chance: bool = False) ->
         raise CutawayError(f"{where} has the role {twice[0]!r} twice: give each span a name of its own")
     runs, wanted = ({c: [v.steps for v in vs] for c, vs in s.corrupted.items()} for s in (sample, first))
     if wrong := [name for name in runs | wanted if runs.get(name) != wanted.get(name)]:
-        raise CutawayError(f"{where} has other corruptions than the first prompt ({wrong[0]!r}): give all the same ones")
+        raise CutawayError(
+            f"{where} has other corruptions than the first prompt ({wrong[0]!r}): give all the same ones"
+        )
     for name, variants in sample.corrupted.items():
         for variant in variants:
             _check_row(variant.row, sample.row, f"{where}, corruption {name!r}", chance)

@@ -20,7 +20,7 @@ from cutaway.circuits.behaviors.record import Recipe
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
-LETTERS = string.ascii_uppercase
+LETTERS: str = string.ascii_uppercase
 
 CORRUPTIONS = {
     "current word": "the word whose letter is asked is another word",

@@ -74,15 +74,16 @@ def _heads(circuit: dict, steps: list[str]) -> Table:
     for head in circuit["heads"]:
         effects = ["–" if e is None else f"{e[0]:+.2f} [{e[1]:+.2f}, {e[2]:+.2f}]" for e in head["effect"]]
         worst = max(mean for mean, _, _ in head["dropped"])
-        why = ", ".join(f"{name} {value:.2f}" for name, value in list(head["evidence"].items())[:2])
-        table.add_row(head["site"], head["role"], *effects, f"−{worst:.0%}" if worst > 0 else "0%", why)
+        name, value = next(iter(head["evidence"].items()))
+        table.add_row(
+            head["site"], head["role"], *effects, f"−{worst:.0%}" if worst > 0 else "0%", f"{name} {value:.2f}"
+        )
     return table
 
 
 def _kept(verified: dict, steps: list[str], size: int) -> Table:
     table = _table(
-        f"What is kept of the model's performance (every other head {verified['ablation']}-ablated; "
-        f"{verified['n']} unseen prompts)",
+        f"Kept of the model's performance, other heads {verified['ablation']}-ablated, {verified['n']} unseen prompts",
         steps,
     )
     table.add_row(f"the circuit alone, {size} heads", *(_interval(e, True) for e in verified["faithfulness"]))

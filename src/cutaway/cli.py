@@ -5,7 +5,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +61,7 @@ def find(
         cpu, cuda, cuda:1, mps …
     """
     from cutaway.circuits import figures, report
+    from cutaway.circuits.behaviors.choose import choose
     from cutaway.circuits.find import find as search
     from cutaway.circuits.show import summary
     from cutaway.circuits.write import write
@@ -68,15 +69,16 @@ def find(
     from cutaway.core.runs import manifest, new_run, peak_memory
     from cutaway.decoder import load
 
-    name = Path(behavior).stem if _is_file(behavior) else behavior
-    folder = out or _free(Path("runs") / f"{name}-{Path(model).name}".replace(":", "-"))
+    folder = out or _free(Path("runs") / f"{Path(behavior).stem}-{Path(model).name}".replace(":", "-"))
     progress = TerminalProgress()
     given = {"command": command_line(), "seed": config.seed}
     settings = {"behavior": behavior, "model": model, "option": option, "dtype": dtype, "find": vars(config)}
     with new_run(folder, config=settings, **given) as run:
         with progress.stage(f"load {model}"):
             loaded = load(model, dtype=_dtype(dtype), device=device)
-        findings = search(loaded, _behavior(behavior, loaded, option, config), config, progress)
+        findings = search(
+            loaded, choose(behavior, loaded, option, n=config.n_prompts, seed=config.seed), config, progress
+        )
         with progress.stage("write tables, figures and the page"):
             write(findings, run, loaded.tokenizer)
             figures.draw(run.folder)
@@ -213,10 +215,11 @@ def show_behavior(
     n: int = 3,
 ) -> None:
     """Some prompts with their exact tokens and roles."""
+    from cutaway.circuits.behaviors.choose import choose
     from cutaway.decoder import load
 
     loaded = load(model)
-    made = _behavior(behavior, loaded, option, Find(n_search=n, n_verify=0))
+    made = choose(behavior, loaded, option, n=n)
     console, shown = _console(), loaded.tokenizer.shown
     console.print(str(made), highlight=False, markup=False)
     for row in range(min(n, len(made))):
@@ -275,60 +278,6 @@ def _free(folder: Path) -> Path:
     """The folder, or the first of folder-2, folder-3 … that is not taken."""
     numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
     return folder if not folder.exists() else next(path for path in numbered if not path.exists())
-
-
-def _is_file(behavior: str) -> bool:
-    return behavior.endswith((".jsonl", ".csv"))
-
-
-def _behavior(behavior: str, model, option: tuple[str, ...], config: Find):
-    """A behaviour from a name and its options, or from a file."""
-    if model.tokenizer is None:
-        raise CutawayError(f"{model.source} has no tokenizer files: put its tokenizer.json beside the weights")
-    if _is_file(behavior):
-        from cutaway.circuits.behaviors.from_file import read_behavior
-
-        if option:
-            raise CutawayError("a behaviour from a file takes no --option: what it says is all there is")
-        return read_behavior(Path(behavior), model.tokenizer)
-    from cutaway.circuits.behaviors import behavior_recipe
-
-    recipe = behavior_recipe(behavior)
-    settings = replace(recipe.config(), n=config.n_prompts, seed=config.seed)
-    return recipe.build(model.tokenizer, replace(settings, **_options(option, settings, behavior)))
-
-
-def _options(given: tuple[str, ...], settings, behavior: str) -> dict:
-    """`name=value` pairs, read by the type of the default."""
-    import difflib
-
-    known = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    read = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise CutawayError(
-                f"--option {pair!r}: write name=value with a name of {behavior}: {', '.join(known)}{hint}"
-            )
-        read[name] = _read(value, known[name], pair)
-    return read
-
-
-def _read(text: str, default, pair: str):
-    """A word as the type of a default."""
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        if isinstance(default, tuple):
-            parts = [part for part in text.replace(",", " ").split() if part]
-            return tuple(int(part) if part.isdigit() else part for part in parts)
-        if default is None:
-            return int(text) if text.lower() != "none" else None
-        return type(default)(text)
-    except (ValueError, KeyError) as error:
-        raise CutawayError(f"--option {pair!r}: the value must be of the kind of {default!r}") from error
 
 
 def _dtype(name: str):

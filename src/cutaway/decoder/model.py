@@ -7,8 +7,7 @@ d_head) are explained in docs/architecture.md. Nothing in here keeps state betwe
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F

@@ -15,6 +15,7 @@ def condense(folder: Path) -> dict:
         return json.loads((folder / name).read_text())
 
     circuit, verified, manifest = read("circuit.json"), read("verification.json"), read("manifest.json")
+    letters = read("letters.json")
     positional = read("positional.json") if (folder / "positional.json").exists() else {"swaps": [], "sources": []}
     return {
         "command": manifest["command"],
@@ -31,6 +32,11 @@ def condense(folder: Path) -> dict:
             name: verified[name]
             for name in ("n", "ablation", "faithfulness", "complement", "incompleteness", "random_circuits", "model", "circuit")
         },
+        "letters": {
+            head: {name: {k: m[k] for k in ("diagonal", "off_diagonal", "row_max")} for name, m in quadrants.items()}
+            for head, quadrants in letters["matrices"].items()
+        },
+        "copying_score": letters["copying_score"],
         "positions": {
             "movers": positional.get("movers", []),
             "swaps": [{k: swap[k] for k in ("pair", "condition", "logit_diff", "attention")} for swap in positional["swaps"]],

@@ -19,6 +19,7 @@ from cutaway.core.errors import CutawayError
 app = App(
     name="cutaway",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
 circuits = App(name="circuits", help="Find, verify and explain the circuit of heads behind a behaviour.")
@@ -212,7 +213,7 @@ def show_behavior(
     *,
     model: Annotated[str, Parameter(alias="-m")] = "smollm2-135m",
     option: tuple[str, ...] = (),
-    n: int = 3,
+    n: Annotated[int, Parameter(alias="-n")] = 3,
 ) -> None:
     """Some prompts with their exact tokens and roles."""
     from cutaway.circuits.behaviors.choose import choose

@@ -37,11 +37,22 @@ def condense(folder: Path) -> dict:
             for head, quadrants in letters["matrices"].items()
         },
         "copying_score": letters["copying_score"],
+        "hold_back": _hold_back(folder),
         "positions": {
             "movers": positional.get("movers", []),
             "swaps": [{k: swap[k] for k in ("pair", "condition", "logit_diff", "attention")} for swap in positional["swaps"]],
         },
     }
+
+
+def _hold_back(folder: Path) -> list[dict]:
+    """The eight strongest effects, over all corruptions, of heads that lower the logit difference."""
+    rows = [
+        row | {"corruption": file.stem.removeprefix("heads-")}
+        for file in sorted((folder / "effects").glob("heads-*.json"))
+        for row in json.loads(file.read_text())["effects"]
+    ]
+    return sorted(rows, key=lambda row: -row["effect"])[:8]
 
 
 def main() -> None:

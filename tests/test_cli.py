@@ -94,13 +94,13 @@ def test_a_run_folder_is_never_overwritten(capsys, tmp_path):
 
 
 def test_the_default_folder_gets_a_number_when_taken(tmp_path, monkeypatch):
-    from cutaway.cli import _free
+    from cutaway.cli.terminal import free
 
     monkeypatch.chdir(tmp_path)
-    assert _free(tmp_path / "a").name == "a"
+    assert free(tmp_path / "a").name == "a"
     (tmp_path / "a").mkdir()
     (tmp_path / "a-2").mkdir()
-    assert _free(tmp_path / "a").name == "a-3"
+    assert free(tmp_path / "a").name == "a-3"
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path):

@@ -1,0 +1,69 @@
+"""`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top.
+
+A map of the files:
+    circuits.py, models.py, behaviors.py, reproduce.py    one room each
+    terminal.py    what the rooms' commands share: console, tables, free folders
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from cutaway import __version__
+from cutaway.cli.behaviors import behaviors
+from cutaway.cli.circuits import circuits
+from cutaway.cli.models import models
+from cutaway.cli.reproduce import reproduce
+from cutaway.core.errors import CutawayError
+
+app = App(
+    name="cutaway",
+    version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
+    help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
+)
+for room in (circuits, models, behaviors, reproduce):
+    app.command(room)
+
+
+def run(tokens: list[str] | None = None, command: Callable = app) -> int:
+    """Runs a command line; returns its exit code. Mistakes become one line on stderr."""
+    try:
+        command(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CutawayError as error:
+        return _complain(str(error), 1)
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), 2)
+    except KeyboardInterrupt:
+        return _complain("stopped; nothing half-written is left", 130)
+    except BrokenPipeError:  # the reader of our output has gone: `cutaway … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"cutaway: {line}", file=sys.stderr)
+    return code
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep freed memory for the next layer instead of giving it back to the kernel: a patching grid frees
+    and asks for the same large blocks thousands of times, and page faults cost a seventh of its time. Other systems do
+    without. Only the command line does this; importing the package changes nothing.
+    """
+    import ctypes
+
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def main() -> None:
+    keep_memory()
+    sys.exit(run())

@@ -184,10 +184,14 @@ class Layer(nn.Module):
         """From what the heads wrote to `resid_post`: the rest of the layer."""
         attn_out = touch("attn_out", self.post1(written) if self.config.post_norms else written)
         resid_mid = resid_pre + attn_out
-        x = self.norm2(resid_pre if self.config.parallel else resid_mid)
-        x = self.down(self.act(self.gate(x)) * self.up(x) if self.config.gated else self.act(self.up(x)))
-        mlp_out = touch("mlp_out", self.post2(x) if self.config.post_norms else x)
+        mlp_out = touch("mlp_out", self.mlp(resid_pre if self.config.parallel else resid_mid))
         return touch("resid_post", resid_mid + mlp_out)
+
+    def mlp(self, stream: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_model"]:
+        """What the MLP adds to the stream that it reads, its norms included."""
+        x = self.norm2(stream)
+        x = self.down(self.act(self.gate(x)) * self.up(x) if self.config.gated else self.act(self.up(x)))
+        return self.post2(x) if self.config.post_norms else x
 
 
 def _touch(layer: int, patches: Patches, wanted: dict, kept: dict[Site, Tensor], kind: str, x: Tensor) -> Tensor:

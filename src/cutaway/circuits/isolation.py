@@ -21,6 +21,9 @@ from cutaway.circuits.engine import (
     zeros,
 )
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.resume import fingerprint
+from cutaway.core.journal import name_of
+from cutaway.core.work import Groups, Work
 from cutaway.decoder import Decoder, Site
 
 Ablation = Literal["mean", "resample", "zero"]
@@ -33,7 +36,8 @@ Heads = frozenset[Site]
 class Isolation:
     """Measures circuits of attention heads in isolation. MLPs, embeddings and norms stay untouched (§4.2 of the paper).
 
-    Every measurement is exact; consecutive ones share the run of the last `base`.
+    Every measurement is exact; consecutive ones share the run of the last `base`. `work` deals them out to ranks and keeps
+    them in a journal; None is one process without a journal.
     """
 
     def __init__(
@@ -44,8 +48,11 @@ class Isolation:
         ablation: Ablation = "mean",
         metric: str = "logit_diff",
         budget: int = TOKEN_BUDGET,
+        work: Work | None = None,
     ):
         self.model, self.behavior, self.ablation, self.metric = model, behavior, ablation, metric
+        self.work = work or Work()
+        self._about = ("circuit", model.source, fingerprint(behavior), ablation)
         self.every_head: Heads = frozenset(head_sites(model))
         self._score = scorer(behavior)
         with torch.inference_mode():
@@ -62,7 +69,7 @@ class Isolation:
             else:
                 values = slot_means if ablation == "mean" else from_run
                 self._reference = values(self._engine, source, source.trace())
-            self._base: tuple[Heads, Trace] = (self.every_head, self._clean)
+            self._base: tuple[Heads, Trace | None] = (self.every_head, self._clean)
             self._empty: Float[Tensor, "batch step"] | None = None
 
     def _measure(self, logits: Tensor, metric: str | None = None) -> Tensor:
@@ -78,22 +85,34 @@ class Isolation:
             self._empty = self.scores([frozenset()])[0]
         return self._empty
 
-    def base(self, heads: Iterable[Site]) -> Float[Tensor, "batch step"]:
-        """Runs one circuit and keeps the run, so that circuits near it are measured from where they differ."""
-        heads = frozenset(heads)
-        with torch.inference_mode():
-            self._base = (heads, self._engine.trace(without(heads, self.model), self._reference))
-        return self._measure(self._base[1].logits)
+    def base(self, heads: Iterable[Site]) -> None:
+        """From now on circuits are measured from where they differ from this one, which is run when it is first needed."""
+        self._base = (frozenset(heads), None)
+
+    def _trace(self) -> tuple[Heads, Trace]:
+        heads, trace = self._base
+        if trace is None:
+            trace = self._engine.trace(without(heads, self.model), self._reference)
+            self._base = (heads, trace)
+        return heads, trace
 
     def scores(
         self, circuits: Sequence[Iterable[Site]], metric: str | None = None
     ) -> Float[Tensor, "circuit batch step"]:
         """The metric of each circuit on its own."""
-        base_heads, trace = self._base
         variants = [without(heads, self.model) for heads in circuits]
+
+        def alone(mine: list[int]) -> Groups:
+            heads, trace = self._trace()
+            background = Variant(self.every_head - heads)
+            groups = self._engine.run([variants[i] for i in mine], self._reference, trace, background)
+            return ((group, self._measure(logits, metric)) for group, logits in groups)
+
+        # a circuit's value does not depend on the base it is measured from
+        names = [name_of(*self._about, metric or self.metric, sorted(map(str, heads))) for heads in circuits]
         with torch.inference_mode():
-            logits = self._engine.logits(variants, self._reference, trace, Variant(self.every_head - base_heads))
-        return self._measure(logits, metric)
+            values = self.work.measure(names, tuple(self.full().shape), alone)
+        return values.clone()
 
     def faithfulness(self, score: Float[Tensor, "*circuit batch step"]) -> Float[Tensor, "*circuit step"]:
         """(circuit − nothing) / (model − nothing), of the means over prompts: 0 is no circuit, 1 the whole model."""

@@ -9,7 +9,10 @@ from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.effects import Convention, EffectMap
 from cutaway.circuits.engine import TOKEN_BUDGET, Engine, Variant, from_run, head_sites, shared_past
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.resume import fingerprint
 from cutaway.core.errors import CutawayError
+from cutaway.core.journal import name_of
+from cutaway.core.work import Groups, Work
 from cutaway.decoder import Decoder, Site
 
 Tick = Callable[[int], None]
@@ -31,6 +34,7 @@ def sweep(
     direction: Literal["noising", "denoising"] = "noising",
     metric: str = "logit_diff",
     budget: int = TOKEN_BUDGET,
+    work: Work | None = None,
     tick: Tick = lambda done: None,
 ) -> EffectMap:
     """Patches every site, at each role (None: at all tokens), and measures what it does to each answer token.
@@ -39,6 +43,7 @@ def sweep(
         corruption: one of the behaviour's; each of its runs is measured on the answer steps that it is about.
         sites: heads (`z`), `mlp_out` or `resid_pre`; all heads if None.
         direction: noising patches corrupted values into the clean run; denoising clean values into the corrupted run.
+        work: deals the cells out to ranks and keeps them in a journal; None is one process without a journal.
         tick: called with the number of cells done, for progress.
 
     Returns:
@@ -55,25 +60,32 @@ def sweep(
         raise CutawayError(f"direction is {direction!r}: give {' or '.join(SIGNS)}")
     sites = tuple(site.check(model.config) for site in (head_sites(model) if sites is None else sites))
     roles = tuple(roles)
-    values = torch.full((len(sites), len(roles), len(behavior), behavior.n_steps), torch.nan)
-    variants = [Variant(frozenset([site]), role) for site in sites for role in roles]
-    past = shared_past(model, behavior)
-    for steps, corrupt in behavior.corruptions[corruption].runs:
+    work = work or Work()
+    # role by role, so that neighbours cost alike
+    cells = [(site, role) for role in roles for site in sites]
+    values = torch.full((len(cells), len(behavior), behavior.n_steps), torch.nan)
+    past, prompts = shared_past(model, behavior), fingerprint(behavior)
+    for number, (steps, corrupt) in enumerate(behavior.corruptions[corruption].runs):
         base, source = (behavior.clean, corrupt) if direction == "noising" else (corrupt, behavior.clean)
         score = scorer(behavior).steps(steps)
-        with torch.inference_mode():
+
+        def patched(mine: list[int], steps=steps, base=base, source=source, score=score) -> Groups:
             engine, other = (
-                Engine(model, behavior, prompts, columns=score.columns, steps=steps, past=past, budget=budget)
-                for prompts in (base, source)
+                Engine(model, behavior, rows, columns=score.columns, steps=steps, past=past, budget=budget)
+                for rows in (base, source)
             )
             trace = engine.trace()
             reference = from_run(engine, other, other.trace())
             before = score.measure(metric, trace.logits)
-            for group, logits in engine.run(variants, reference, trace):
-                effect = (score.measure(metric, logits) - before).float().cpu()
-                for i, cell in zip(group, effect, strict=True):
-                    values[i // len(roles), i % len(roles)][:, list(steps)] = cell
-                tick(len(group))
+            variants = [Variant(frozenset([site]), role) for site, role in (cells[i] for i in mine)]
+            groups = engine.run(variants, reference, trace)
+            return ((group, score.measure(metric, logits) - before) for group, logits in groups)
+
+        about = ("sweep", model.source, prompts, corruption, number, direction, metric)
+        names = [name_of(*about, str(site), role) for site, role in cells]
+        with torch.inference_mode():
+            values[:, :, list(steps)] = work.measure(names, (len(behavior), len(steps)), patched, tick)
+    values = values.unflatten(0, (len(roles), len(sites))).transpose(0, 1)
     convention = Convention(
         "exact",
         direction,

@@ -22,7 +22,7 @@ from cutaway.circuits.effects import EffectMap
 from cutaway.circuits.isolation import Isolation
 from cutaway.circuits.metrics import greedy_matches, scorer
 from cutaway.circuits.patching import sweep
-from cutaway.circuits.search.prune import Prune, search
+from cutaway.circuits.search.eliminate import eliminate
 from cutaway.decoder.planted import plant, planted, truth
 from cutaway.decoder.planted.pieces import acronym_vocabulary, split_words, tokenizer
 from cutaway.decoder.planted.record import Planted, circuits
@@ -64,7 +64,7 @@ def ranked(maps: dict[str, EffectMap]) -> list[Site]:
 
 
 def find(model, behavior: Behavior, ablation: str = "mean") -> frozenset[Site]:
-    return search(Isolation(model, behavior, ablation=ablation), ranked(measure(model, behavior)), Prune())
+    return eliminate(Isolation(model, behavior, ablation=ablation), ranked(measure(model, behavior)), 0.9)
 
 
 def kinds_of(made: Planted, kind: str) -> list[Site]:
@@ -174,7 +174,7 @@ def test_each_corruption_shows_its_own_part_of_the_acronym_circuit(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_search_finds_exactly_the_planted_heads(name):
     made, behavior = scene(name)
-    assert search(Isolation(made.model, behavior), ranked(effects(name)), Prune()) == set(made.heads)
+    assert eliminate(Isolation(made.model, behavior), ranked(effects(name)), 0.9) == set(made.heads)
 
 
 @pytest.mark.parametrize("ablation", ["resample", "zero"])
@@ -182,7 +182,7 @@ def test_search_finds_exactly_the_planted_heads(name):
 def test_other_ablations_find_the_same(name, ablation):
     made, behavior = scene(name)
     isolation = Isolation(made.model, behavior, ablation=ablation)
-    assert search(isolation, ranked(effects(name)), Prune()) == set(made.heads)
+    assert eliminate(isolation, ranked(effects(name)), 0.9) == set(made.heads)
 
 
 @pytest.mark.parametrize("name", ["planted:acronyms@3", "planted:induction@3"])
@@ -190,7 +190,7 @@ def test_a_worst_ranking_finds_the_same(name):
     """Dropping is exact: the order of the ranking, and idle heads in it, cost time but change nothing."""
     made, behavior = scene(name)
     worst = [*made.distractors, *reversed(ranked(effects(name)))]
-    assert search(Isolation(made.model, behavior), worst, Prune()) == set(made.heads)
+    assert eliminate(Isolation(made.model, behavior), worst, 0.9) == set(made.heads)
 
 
 def test_a_negative_head_pushes_the_other_way_and_is_no_part_of_the_circuit():
@@ -213,7 +213,7 @@ def test_without_any_one_planted_head_the_floor_is_out_of_reach(name):
     for missing in made.heads:
         rest = [site for site in ranked(effects(name)) if site != missing]
         with pytest.raises(CutawayError, match="below the floor"):
-            search(isolation, [*rest, *made.distractors], Prune())
+            eliminate(isolation, [*rest, *made.distractors], 0.9)
 
 
 @pytest.mark.parametrize("name", ["planted:acronyms@0", "planted:induction@0"])

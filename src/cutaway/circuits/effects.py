@@ -15,7 +15,7 @@ from cutaway.decoder import Site
 class Convention:
     """How a number was made. Two effects compare only if these agree."""
 
-    kind: Literal["exact", "attribution"]
+    kind: Literal["exact", "attribution", "learned"]
     direction: Literal["noising", "denoising"]
     """noising: clean run, values patched in from the corrupted one; denoising: the other way round."""
     corruption: str
@@ -25,9 +25,12 @@ class Convention:
     n: int
     seed: int
     roles: tuple[str, ...] = ()
+    ablation: str = ""
+    """What stands in for heads outside a circuit, for results that measured circuits on their own."""
 
     def __str__(self) -> str:
         how = f"{self.kind} {self.direction}, {self.corruption}, {self.metric}, {self.sign}"
+        how += f", {self.ablation} ablation" if self.ablation else ""
         return f"{how}, n={self.n}, seed {self.seed}, {self.model}"
 
 

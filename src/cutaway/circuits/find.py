@@ -20,14 +20,13 @@ from cutaway.circuits.explain.roles import role_of
 from cutaway.circuits.isolation import Heads, Isolation
 from cutaway.circuits.patching import sweep
 from cutaway.circuits.performance import Performance, performance
-from cutaway.circuits.search.record import method
+from cutaway.circuits.search.ranking import rank
+from cutaway.circuits.search.record import Found, Problem, corruptions, method
 from cutaway.circuits.verify import Verification, cost, verify
 from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress, Tick
+from cutaway.core.work import Work
 from cutaway.decoder import Decoder, Site
-
-NOISE = 1e-4
-"""Heads whose effects add up to less than this (in logits) are float rounding, and are not ranked."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Findings:
     stream: dict[str, EffectMap]
     """corruption → effect of the residual stream, layer by role."""
     mlps: dict[str, EffectMap]
+    searched: Found
     circuit: Circuit
     verification: Verification
     attention: Attention
@@ -53,8 +53,16 @@ class Findings:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Progress = Progress()) -> Findings:  # noqa: B008
+def find(
+    model: Decoder,
+    behavior: Behavior,
+    config: Find = Find(),  # noqa: B008 - frozen
+    progress: Progress = Progress(),  # noqa: B008 - has no state
+    work: Work | None = None,
+) -> Findings:
     """Finds, verifies and explains the circuit of heads behind a behaviour.
+
+    `work` deals measurements out to ranks, which all must call this, and keeps them in a journal.
 
     Raises:
         CutawayError: too few prompts for the split, an unknown method, or no circuit that meets the floor.
@@ -74,17 +82,26 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
 
     with clock("measure the behaviour"):
         done = performance(model, verify_on, search_on)
-    maps = _grids(model, sweep_on, config, clock)
+    maps = _grids(model, sweep_on, config, clock, work)
     ranking = rank(maps["heads"])
-    isolation = Isolation(model, search_on, ablation=config.ablation, budget=config.budget)
+    problem = Problem(
+        model,
+        search_on,
+        config.ablation,
+        config.direction,
+        budget=config.budget,
+        seed=config.seed,
+        measured=maps["heads"],
+        work=work,
+    )
     with clock(f"search ({config.method})") as tick:
-        options = chosen.options(floor=config.floor)
-        heads = chosen.search(isolation, ranking, options, lambda said: tick(1))
+        searched = chosen.search(problem, chosen.options(floor=config.floor), lambda said: tick(1))
+    heads = searched.heads
     progress.say(
         f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}"
     )
     with clock("verify on fresh prompts", cost(len(heads), n_random=config.n_random)) as tick:
-        fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget)
+        fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget, work=work)
         verified = verify(fresh, heads, order=ranking, n_random=config.n_random, seed=config.seed, tick=tick)
     with clock("explain"):
         looks, writes = attention(model, search_on), direct(model, search_on)
@@ -99,22 +116,17 @@ def find(model: Decoder, behavior: Behavior, config: Find = Find(), progress: Pr
                 model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], tick=tick
             )
     return Findings(
-        config, behavior, done, **maps, circuit=circuit, verification=verified, attention=looks, direct=writes,
+        config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, attention=looks, direct=writes,
         letters=letters, copying=copying, positional=where, seconds=clock.seconds,
     )  # fmt: skip
 
 
-def rank(heads: dict[str, EffectMap]) -> list[Site]:
-    """Heads by how much they matter over all corruptions, the most important first; those without any effect left out."""
-    total = torch.stack([effects.total() for effects in heads.values()]).sum(0)
-    sites = next(iter(heads.values())).sites
-    return [sites[i] for i in total.argsort(descending=True, stable=True).tolist() if total[i] > NOISE]
-
-
-def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") -> dict[str, dict[str, EffectMap]]:
+def _grids(
+    model: Decoder, behavior: Behavior, config: Find, clock: "_Clock", work: Work | None
+) -> dict[str, dict[str, EffectMap]]:
     """Heads, residual stream by role, and MLPs, for every corruption but the reference (unless there is no other)."""
-    corruptions = [name for name in behavior.corruptions if name != behavior.reference] or [behavior.reference]
-    runs = sum(len(behavior.corruptions[name].runs) for name in corruptions)
+    names = corruptions(behavior)
+    runs = sum(len(behavior.corruptions[name].runs) for name in names)
     layers = range(model.config.n_layers)
     shared = {behavior.slots[i][0] for i in behavior.clean.slots[0, : behavior.shared].tolist()}
     roles = [role for role in behavior.roles if role not in shared]
@@ -129,10 +141,10 @@ def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") ->
         ),
         "mlps": (few, [Site(layer, "mlp_out") for layer in layers], (None,), model.config.n_layers),
     }
-    names = {"heads": "patch every head", "stream": "patch the residual stream by role", "mlps": "patch every MLP"}
+    about = {"heads": "patch every head", "stream": "patch the residual stream by role", "mlps": "patch every MLP"}
     maps = {}
     for kind, (prompts, sites, at, cells) in grids.items():
-        with clock(names[kind], cells * runs) as tick:
+        with clock(about[kind], cells * runs) as tick:
             maps[kind] = {
                 name: sweep(
                     model,
@@ -142,9 +154,10 @@ def _grids(model: Decoder, behavior: Behavior, config: Find, clock: "_Clock") ->
                     roles=at,
                     direction=config.direction,
                     budget=config.budget,
+                    work=work,
                     tick=tick,
                 )
-                for name in corruptions
+                for name in names
             }
     return maps
 

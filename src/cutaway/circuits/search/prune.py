@@ -1,114 +1,25 @@
-"""Exact backward elimination: start with enough heads, and drop what can be dropped.
+"""Exact backward elimination from the ranking by exact patching effects: `eliminate.py` says how."""
 
-1. Heads are ranked by their exact patching effects. The smallest top part of the ranking (1, 2, 3, 4, 6, 8, 12 … heads)
-   that on its own keeps `floor` of the model's performance on every answer token is the start.
-2. In every round the head goes whose loss hurts least, provided every answer token stays at or above the floor.
-   The loss of each head is measured exactly; measurements of earlier rounds only decide the order of looking (Minoux's
-   lazy evaluation), so that a round looks at few heads.
-3. It stops when no head can go: every head left is needed (1-minimal). That is the stopping rule.
-
-Dropping, unlike adding, sees heads that only work together: without either of two heads in a chain, the answer is gone.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from torch import Tensor
-
-from cutaway.circuits.isolation import Heads, Isolation
-from cutaway.circuits.search.record import Method
-from cutaway.core.errors import CutawayError
-from cutaway.decoder import Site
-
-LOOK = 3
-"""Heads measured at a time: they share one run of the present circuit."""
+from cutaway.circuits.search.eliminate import eliminate
+from cutaway.circuits.search.ranking import NOISE, importance, ranked
+from cutaway.circuits.search.record import Found, Method, Options, Problem, Say, silent
 
 
-@dataclass(frozen=True)
-class Prune:
-    """Options of the search."""
-
-    floor: float = 0.9
-    """Faithfulness that every answer token must keep (1 is the whole model)."""
-
-
-def quality(faithfulness: Tensor) -> float:
-    """Mean over answer tokens, counting nothing above 1: dropping a head that holds the answer back earns nothing."""
-    return faithfulness.clamp(max=1).mean(-1).item()
-
-
-def search(
-    isolation: Isolation,
-    ranking: Sequence[Site],
-    options: Prune = Prune(),
-    tick: Callable[[str], None] = lambda said: None,
-) -> Heads:
-    """The circuit found, as a set of heads.
-
-    Args:
-        ranking: heads, the most important first; heads without any effect left out.
-        tick: called with a line about progress.
+def search(problem: Problem, options: Options = Options(), tick: Say = silent) -> Found:  # noqa: B008 - frozen
+    """The heads left when none can be dropped; scores are the exact effects, in units of the metric.
 
     Raises:
-        CutawayError: even all ranked heads together do not reach the floor.
+        CutawayError: all heads with an effect together do not reach the floor.
     """
-    heads = start(isolation, ranking, options.floor)
-    tick(f"{len(heads)} heads keep at least {options.floor:.0%} of every answer token; dropping what can be dropped")
-    rank = {site: i for i, site in enumerate(ranking)}
-    # believed quality after dropping; unmeasured heads are looked at from the end of the ranking
-    belief = dict.fromkeys(heads, float("inf"))
-    while len(heads) > 1:
-        isolation.base(heads)
-        dropped = _best_drop(isolation, heads, belief, rank, options.floor)
-        if dropped is None:
-            break
-        heads -= {dropped}
-        belief.pop(dropped)
-        tick(f"{len(heads)} heads left")
-    return heads
-
-
-def start(isolation: Isolation, ranking: Sequence[Site], floor: float) -> Heads:
-    """The smallest tried top part of the ranking that meets the floor on every answer token."""
-    isolation.base(())
-    size = 1
-    while True:
-        size = min(size, len(ranking))
-        heads = frozenset(ranking[:size])
-        faith = isolation.faithfulness(isolation.scores([heads]))[0]
-        if bool((faith >= floor).all()):
-            return heads
-        if size == len(ranking):
-            got = ", ".join(f"{value:.2f}" for value in faith.tolist())
-            raise CutawayError(
-                f"the {size} heads with an effect keep only {got} of the answer tokens, below the floor {floor:.2f}: "
-                "lower the floor, or rank more heads"
-            )
-        size = max(size + 1, size * 4 // 3)
-
-
-def _best_drop(
-    isolation: Isolation, heads: Heads, belief: dict[Site, float], rank: dict[Site, int], floor: float
-) -> Site | None:
-    """The head to drop, or None if every drop would break the floor. Updates `belief` with what it measured."""
-    fresh: set[Site] = set()
-    while True:
-        order = sorted(heads, key=lambda site: (-belief[site], -rank[site]))
-        best = order[0]
-        if best in fresh:
-            return best if belief[best] > -float("inf") else None
-        look = [site for site in order if site not in fresh][:LOOK]
-        for site, faith in zip(
-            look, isolation.faithfulness(isolation.scores([heads - {site} for site in look])), strict=True
-        ):
-            belief[site] = quality(faith) if bool((faith >= floor).all()) else -float("inf")
-        fresh.update(look)
+    scores = importance(problem.effects)
+    heads = eliminate(problem.isolation, ranked(scores, NOISE), options.floor, tick)
+    return Found(heads, scores, problem.convention("exact", ablation=problem.ablation))
 
 
 METHOD = Method(
     name="prune",
     search=search,
-    options=Prune,
+    options=Options,
     about="exact backward elimination from the best-ranked heads until every head left is needed",
     citation="greedy elimination as in Wang et al. 2022 (arXiv 2211.00593, §4); lazy evaluation: Minoux 1978",
 )

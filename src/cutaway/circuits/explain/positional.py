@@ -27,6 +27,9 @@ from cutaway.circuits.effects import Convention, EffectMap
 from cutaway.circuits.engine import Engine, Reference, Trace, Variant, head_sites, shared_past
 from cutaway.circuits.explain.attention import to_roles
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.resume import fingerprint
+from cutaway.core.journal import name_of
+from cutaway.core.work import Groups, Work
 from cutaway.decoder import Decoder, Patch, Site
 from cutaway.decoder.model import Layer
 
@@ -82,6 +85,7 @@ def positional(
     movers: Sequence[Site],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    work: Work | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Positional:
     """Runs the three interventions on every pair of source roles."""
@@ -89,7 +93,7 @@ def positional(
     pairs = [(a, b) for i, a in enumerate(sources) for b in sources[i + 1 :]] if pairs is None else list(pairs)
     swaps, per_head = [], {}
     for pair in pairs:
-        effects = first_token_effects(model, behavior, pair, tick=tick)
+        effects = first_token_effects(model, behavior, pair, work=work, tick=tick)
         per_head[pair] = effects
         reacting = tuple(
             site for site, value in zip(effects.sites, effects.mean()[:, 0], strict=True) if (value < REACTS).any()
@@ -124,20 +128,30 @@ def exchange_first(
 
 
 def first_token_effects(
-    model: Decoder, behavior: Behavior, pair: tuple[str, str], *, tick: Callable[[int], None] = lambda done: None
+    model: Decoder,
+    behavior: Behavior,
+    pair: tuple[str, str],
+    *,
+    work: Work | None = None,
+    tick: Callable[[int], None] = lambda done: None,
 ) -> EffectMap:
     """Effect on the logit differences of exchanging, in one head at a time, the attention two tokens pay to the first one."""
     score = scorer(behavior)
     sites = tuple(head_sites(model))
-    values = torch.full((len(sites), 1, len(behavior), behavior.n_steps), torch.nan)
-    with torch.inference_mode():
+
+    def exchanged(mine: list[int]) -> Groups:
         engine = Engine(model, behavior, behavior.clean, columns=score.columns, past=shared_past(model, behavior))
         trace = engine.trace()
         reference = _exchanged_z(engine, trace, pair)
         before = score.logit_diff(trace.logits)
-        for group, logits in engine.run([Variant(frozenset([site])) for site in sites], reference, trace):
-            values[group, 0] = (score.logit_diff(logits) - before).float().cpu()
-            tick(len(group))
+        groups = engine.run([Variant(frozenset([sites[i]])) for i in mine], reference, trace)
+        return ((group, score.logit_diff(logits) - before) for group, logits in groups)
+
+    prompts = fingerprint(behavior)
+    names = [name_of("first token", model.source, prompts, *pair, str(site)) for site in sites]
+    with torch.inference_mode():
+        values = (work or Work()).measure(names, (len(behavior), behavior.n_steps), exchanged, tick)
+    values = values[:, None].clone()
     about = f"attention to the first token exchanged, {pair[0]}↔{pair[1]}"
     seed = int(behavior.recipe.get("seed", 0))
     how = Convention(

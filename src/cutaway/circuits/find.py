@@ -113,7 +113,7 @@ def find(
         with clock("exchange positions", model.config.n_layers * model.config.n_heads) as tick:
             movers = circuit.by_role().get(behavior.mover, [])
             where = positional(
-                model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], tick=tick
+                model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], work=work, tick=tick
             )
     return Findings(
         config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, attention=looks, direct=writes,

@@ -45,6 +45,10 @@ class Task:
         with file.open("wb") as out:
             np.savez(out, **{name: tensor.numpy() for name, tensor in vars(self).items()})
 
+    def first(self) -> "Task":
+        """The first prompt alone."""
+        return Task(self.clean[:1], self.corrupt[:1], self.positions, self.answers[:1], self.alternatives[:1])
+
     def logit_diff(self, logits: Tensor) -> Tensor:
         """logit(answer) − max logit(alternatives), of logits `[batch, step, vocab]`."""
         right = logits.gather(-1, self.answers[..., None]).squeeze(-1)
@@ -87,36 +91,48 @@ def forward(peer: Peer, job: dict) -> dict:
     return {"seconds": time.perf_counter() - started}
 
 
-def serve(load: Callable[[str], Peer], packages: tuple[str, ...], jobs: dict[str, Callable] | None = None) -> None:
+def warm(peer: Peer, job: dict) -> dict:
+    """One prompt through the model, so that its weights are in memory; peaks count from here."""
+    peer.forward(Task.read(Path(job["task"])).first())
+    return {}
+
+
+JOBS = {"warm": warm, "forward": forward, "cells": cells}
+"""What every peer answers: `do` of a job → its function."""
+
+
+def serve(load: Callable[[str], Peer], packages: tuple[str, ...], jobs: dict[str, Callable[..., dict]] = JOBS) -> None:
     """Loads the model named on the command line, says so, then answers jobs from stdin until it closes.
 
     Args:
         packages: whose versions are told.
-        jobs: name → what answers it; those of every peer, unless given.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print must not speak into the answers
-    jobs = jobs or {"cells": cells, "forward": forward}
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
 
     def say(answer: dict) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
+    def failure(error: Exception) -> dict:
+        return {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:300]}
+
     try:
         peer = load(sys.argv[1])
     except Exception as error:  # whatever a library raises, the driver is to hear of it and go on
-        return say({"failed": f"{type(error).__name__}: {error}".split("\n")[0][:300]})
-    loaded = resident("VmRSS")
+        return say(failure(error))
     say({"versions": {name: metadata.version(name) for name in packages}, "threads": torch.get_num_threads()})
-    for line in sys.stdin:
-        job = json.loads(line)
+    base = 0
+    for job in map(json.loads, sys.stdin):
         forget_peak()
         try:
             with torch.inference_mode():
                 answer = jobs[job["do"]](peer, job)
         except Exception as error:
-            answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0][:300]}
-        say(answer | {"peak_bytes": max(0, resident("VmHWM") - loaded)})
+            answer = failure(error)
+        if job["do"] == "warm":
+            base = memory("VmRSS")
+        say(answer | {"peak_bytes": max(0, memory("VmHWM") - base)})
 
 
 def forget_peak() -> None:
@@ -124,7 +140,7 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def resident(field: str) -> int:
+def memory(field: str) -> int:
     """VmRSS, the memory held now, or VmHWM, the most since `forget_peak`, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

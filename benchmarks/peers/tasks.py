@@ -12,7 +12,6 @@ from protocol import Task
 
 from cutaway.circuits.behavior import Behavior, Corruption, Sample, Segment, Variant, assemble
 from cutaway.circuits.behaviors.acronyms import CORRUPTIONS, Acronyms, build
-from cutaway.decoder import Site
 from cutaway.decoder.catalog import locate
 from cutaway.decoder.load import load_tokenizer
 
@@ -45,7 +44,12 @@ GRIDS = (
         tuple((f"everything, letter {i + 1}", (role,)) for i, role in enumerate(("(", "A1", "A2"))),
         30,
     ),
-    Grid("heads × positions", "all heads at each position, current word, one run a letter", (("current word", ROLES),), 20),
+    Grid(
+        "heads × positions",
+        "all heads at each position, current word, one run a letter",
+        (("current word", ROLES),),
+        20,
+    ),
 )
 
 
@@ -92,7 +96,7 @@ def random_acronyms(n: int) -> Behavior:
         "random acronyms",
         [random_sample(rng, i) for i in range(n)],
         about="tokens drawn at random, laid out as acronyms",
-        corruptions=CORRUPTIONS,
+        corruptions={name: CORRUPTIONS[name] for name in ("current word", "everything")},
         reference="everything",
         recipe={"seed": SEED},
     )
@@ -112,8 +116,6 @@ def random_sample(rng: random.Random, number: int) -> Sample:
 
     corrupted = {
         "current word": tuple(Variant((i,), row({i})) for i in range(3)),
-        "previous words": tuple(Variant((i,), row(range(i))) for i in (1, 2)),
-        "previous letters": tuple(Variant((i,), row((), range(i))) for i in (1, 2)),
         "everything": (Variant((0, 1, 2), row(range(3), range(2))),),
     }
     rivals = tuple(tuple(i for i in LETTERS if i != letter) for letter in letters)
@@ -130,7 +132,3 @@ def runs(behavior: Behavior, grid: Grid) -> Iterator[tuple[int, tuple[int, ...],
                 clean.tokens, corrupt.tokens, clean.steps[0, at], behavior.answers[:, at], behavior.alternatives[:, at]
             )
             yield i, tuple(steps), task, [-1 if role is None else ROLES.index(role) for role in roles]
-
-
-def heads(n_layers: int, n_heads: int) -> list[Site]:
-    return [Site(layer, "z", head) for layer in range(n_layers) for head in range(n_heads)]

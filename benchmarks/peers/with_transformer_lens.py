@@ -20,7 +20,11 @@ def config_of(hf) -> HookedTransformerConfig:
     }  # fmt: skip
     if hf.model_type == "gpt2":
         return HookedTransformerConfig(
-            **common, d_mlp=4 * width, act_fn="gelu_new", eps=hf.layer_norm_epsilon, original_architecture="GPT2LMHeadModel"
+            **common,
+            d_mlp=4 * width,
+            act_fn="gelu_new",
+            eps=hf.layer_norm_epsilon,
+            original_architecture="GPT2LMHeadModel",
         )
     rope = getattr(hf, "rope_parameters", None) or {}
     return HookedTransformerConfig(
@@ -38,7 +42,11 @@ class Hooked:
         convert = convert_gpt2_weights if source.config.model_type == "gpt2" else convert_llama_weights
         self.model = HookedTransformer(config)
         self.model.load_and_process_state_dict(
-            convert(source, config), fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
+            convert(source, config),
+            fold_ln=False,
+            center_writing_weights=False,
+            center_unembed=False,
+            fold_value_biases=False,
         )
         self.model.eval()
 

@@ -2,6 +2,7 @@
 
 A map of the files:
     circuits.py, models.py, behaviors.py, reproduce.py    one room each
+    job.py         a long job: ranks, run folder, journal
     terminal.py    what the rooms' commands share: console, tables, free folders
 """
 
@@ -46,7 +47,8 @@ def run(tokens: list[str] | None = None, command: Callable = app) -> int:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"cutaway: {line}", file=sys.stderr)
+    rank = f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
+    print(f"cutaway{rank}: {line}", file=sys.stderr)
     return code
 
 

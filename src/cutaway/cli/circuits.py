@@ -19,10 +19,13 @@ def find(
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     option: tuple[str, ...] = (),
     dtype: str = "float32",
-    device: str = "cpu",
+    device: str = "auto",
     config: Annotated[Find, Parameter(name="*")] = Find(),  # noqa: B008 - frozen
 ) -> None:
     """Find the circuit behind a behaviour, verify it on fresh prompts, explain it, and write a run folder.
+
+    Stopped or killed, the same command goes on where it was. On several ranks: `torchrun --nproc-per-node N -m cutaway
+    circuits find …` (docs/scaling.md).
 
     Parameters
     ----------
@@ -35,33 +38,40 @@ def find(
     option
         Options of the behaviour, as name=value: `--option words=4 --option spelled=true`.
     dtype
-        float32, bfloat16 or float16.
+        float32, bfloat16 or float16; what the latter two change in the logits is measured and printed.
     device
-        cpu, cuda, cuda:1, mps …
+        auto (a GPU if there is one), cpu, cuda, cuda:1, mps …; several with commas between hold one model together.
     """
     from cutaway.circuits import figures, report
     from cutaway.circuits.behaviors.choose import choose
     from cutaway.circuits.find import find as search
     from cutaway.circuits.show import summary
     from cutaway.circuits.write import write
-    from cutaway.core.progress import TerminalProgress
-    from cutaway.core.runs import manifest, new_run, peak_memory
+    from cutaway.cli.job import job
+    from cutaway.core.runs import manifest, peak_memory
     from cutaway.decoder import load
+    from cutaway.decoder.placement import devices_of
 
     folder = out or free(Path("runs") / f"{Path(behavior).stem}-{Path(model).name}".replace(":", "-"))
-    progress = TerminalProgress()
+    devices = devices_of(device)
     given = {"command": command_line(), "seed": config.seed}
     settings = {"behavior": behavior, "model": model, "option": option, "dtype": dtype, "find": vars(config)}
-    with new_run(folder, config=settings, **given) as run:
-        with progress.stage(f"load {model}"):
-            loaded = load(model, dtype=dtype_of(dtype), device=device)
-        findings = search(
-            loaded, choose(behavior, loaded, option, n=config.n_prompts, seed=config.seed), config, progress
-        )
-        with progress.stage("write tables, figures and the page"):
-            write(findings, run, loaded.tokenizer)
-            figures.draw(run.folder)
-            report.render(run.folder, manifest(**given))
+    with job(folder, devices[0], config=settings, **given) as at:
+        with at.progress.stage(f"load {model}"):
+            loaded = load(model, dtype=dtype_of(dtype), device=devices[0])
+        work = at.work(loaded)
+        prompts = choose(behavior, loaded, option, n=config.n_prompts, seed=config.seed)
+        findings = search(loaded, prompts, config, at.progress, work)
+        scaling = work.scaling()
+        if at.run is None:
+            return
+        if at.ranks.world > 1:
+            at.progress.say(str(scaling))
+            at.run.facts["ranks"] = scaling
+        with at.progress.stage("write tables, figures and the page"):
+            write(findings, at.run, loaded.tokenizer)
+            figures.draw(at.run.folder)
+            report.render(at.run.folder, manifest(**given))
     console = new_console()
     console.print(summary(folder))
     console.print(

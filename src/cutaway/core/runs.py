@@ -1,6 +1,7 @@
 """A run is a folder: what was asked, what was used, what came out. It appears whole or not at all."""
 
 import csv
+import glob
 import io
 import json
 import os
@@ -34,6 +35,8 @@ class Run:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.facts: dict = {}
+        """What the manifest is to say beside what was known at the start."""
 
     def text(self, name: str, text: str) -> Path:
         return put(self.folder / name, text.encode())
@@ -68,13 +71,14 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     except OSError as error:
         raise CutawayError(f"cannot write to {folder.parent} ({error.strerror}): choose another --out") from error
+    _sweep(folder)
     started = time.time()
     try:
         run = Run(building)
         run.text("config.toml", toml(config))
         yield run
         spent = {"seconds": round(time.time() - started, 1), "peak_memory_gib": round(peak_memory() / 2**30, 2)}
-        run.json("manifest.json", manifest(command, **spent, **about))
+        run.json("manifest.json", manifest(command, **spent, **about, **run.facts))
         os.chmod(building, 0o755)
         if folder.exists():
             folder.rmdir()
@@ -85,6 +89,13 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
         if first and not any(folder.parent.iterdir()):
             folder.parent.rmdir()
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes that were killed, more than a day ago, left half-built beside a run folder."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+        if left.is_dir() and left.stat().st_mtime < time.time() - 86_400:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def manifest(command: str = "", **about) -> dict:

@@ -8,10 +8,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cutaway.circuits import engine as engine_file
+from cutaway.circuits import reference as reference_file
 from cutaway.circuits.behavior import Behavior
-from cutaway.circuits.engine import Engine, Variant, head_sites, shared_past
+from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.variant import Reference, Variant, head_sites
 from cutaway.decoder import Decoder, Site
 from decoder.decoders import decoder
 
@@ -113,11 +114,11 @@ def both(model: Decoder, case: Case) -> tuple[Tensor, Tensor]:
     return ours, torch.stack(theirs)[:, :, list(case.steps or range(behavior.n_steps))]
 
 
-def _reference(values: str, engine: Engine, other: Engine) -> engine_file.Reference:
+def _reference(values: str, engine: Engine, other: Engine) -> Reference:
     """Looked up in the module when called, so that tests can break it there."""
     if values == "zero":
-        return engine_file.zeros(engine, engine.trace())
-    make = engine_file.slot_means if values == "mean" else engine_file.from_run
+        return reference_file.zeros(engine, engine.trace())
+    make = reference_file.slot_means if values == "mean" else reference_file.from_run
     return make(engine, other, other.trace())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior, Prompts
-from cutaway.circuits.engine import Variant
+from cutaway.circuits.variant import Variant
 from cutaway.decoder import Decoder, Patch, Site
 
 KINDS = ("z", "mlp_out", "resid_pre")

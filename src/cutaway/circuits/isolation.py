@@ -8,20 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior
-from cutaway.circuits.engine import (
-    TOKEN_BUDGET,
-    Engine,
-    Trace,
-    Variant,
-    from_run,
-    head_sites,
-    shared_past,
-    slot_means,
-    without,
-    zeros,
-)
+from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.reference import from_run, slot_means, zeros
 from cutaway.circuits.resume import fingerprint
+from cutaway.circuits.variant import Trace, Variant, head_sites, without
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
 from cutaway.decoder import Decoder, Site

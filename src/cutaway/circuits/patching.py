@@ -7,9 +7,11 @@ import torch
 
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.effects import Convention, EffectMap
-from cutaway.circuits.engine import TOKEN_BUDGET, Engine, Variant, from_run, head_sites, shared_past
+from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.metrics import scorer
+from cutaway.circuits.reference import from_run
 from cutaway.circuits.resume import fingerprint
+from cutaway.circuits.variant import Variant, head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work

@@ -70,6 +70,11 @@ class Frame:
     sees: dict[int | None, Bool[Tensor, "rows query key"]]
     """By window size (None is the full causal mask); rows is batch, or 1 if no token is padding."""
 
+    def at(self, queries: Tensor | slice) -> "Frame":
+        """The frame of some of its tokens, which see the same keys."""
+        turn = self.rotation and (self.rotation[0][:, queries], self.rotation[1][:, queries])
+        return Frame(turn, {window: sees[:, queries] for window, sees in self.sees.items()})
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,8 +103,8 @@ class Norm(nn.Module):
         y, weight = x.float(), self.weight.float()
         if self.bias is not None:
             return F.layer_norm(y, weight.shape, weight, self.bias.float(), self.eps).to(x.dtype)
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
-        return (y * (weight + self.offset)).to(x.dtype)
+        mean_square = torch.linalg.vector_norm(y, dim=-1, keepdim=True).square() / y.shape[-1]
+        return (y * torch.rsqrt(mean_square + self.eps) * (weight + self.offset)).to(x.dtype)
 
 
 class Layer(nn.Module):
@@ -144,13 +149,25 @@ class Layer(nn.Module):
     def qkv(self, resid_pre: Tensor, touch: Touch = untouched) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `[batch, pos, head, d_head]`, keys and values `[batch, pos, kv_head, d_head]`; not yet rotated."""
         x = self.norm1(resid_pre)
-        q, k, v = (part(x).unflatten(-1, (-1, self.config.d_head)) for part in (self.q, self.k, self.v))
-        if self.config.qk_norm:
-            q, k = self.q_norm(q), self.k_norm(k)
+        q, (k, v) = self.queries(x), self.keys_values(x)
         return touch("q", q), touch("k", k), touch("v", v)
 
+    def queries(self, x: Tensor) -> Float[Tensor, "batch pos head d_head"]:
+        """Of the normed stream; not yet rotated."""
+        q = self.q(x).unflatten(-1, (-1, self.config.d_head))
+        return self.q_norm(q) if self.config.qk_norm else q
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the normed stream, `[batch, pos, kv_head, d_head]` each; not yet rotated."""
+        k, v = (part(x).unflatten(-1, (-1, self.config.d_head)) for part in (self.k, self.v))
+        return (self.k_norm(k) if self.config.qk_norm else k), v
+
     def rotated(self, q: Tensor, k: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
-        return (q, k) if frame.rotation is None else (rotate(q, *frame.rotation), rotate(k, *frame.rotation))
+        return self.turned(q, frame), self.turned(k, frame)
+
+    def turned(self, x: Float[Tensor, "batch pos any_head d_head"], frame: Frame) -> Tensor:
+        """Queries or keys, each turned by its token's angle."""
+        return x if frame.rotation is None else rotate(x, *frame.rotation)
 
     def pattern(
         self, q: Tensor, k: Tensor, frame: Frame, past: Past | None = None
@@ -175,6 +192,24 @@ class Layer(nn.Module):
         batch, _, pos, _ = pattern.shape
         z = pattern.unflatten(1, (self.config.n_kv_heads, -1)).flatten(2, 3) @ v.transpose(1, 2)
         return z.reshape(batch, self.config.n_heads, pos, -1).transpose(1, 2)
+
+    def attend(
+        self,
+        q: Float[Tensor, "batch query head d_head"],
+        k: Float[Tensor, "batch key kv_head d_head"],
+        v: Float[Tensor, "batch key kv_head d_head"],
+        frame: Frame,
+    ) -> Float[Tensor, "batch query head d_head"]:
+        """`mix` of `pattern` in one fused call, for those who want no pattern. Every query must see some key."""
+        c = self.config
+        if c.attn_softcap:
+            return self.mix(self.pattern(q, k, frame), v)
+        sees = frame.sees[c.window(self.index)][:, None]
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        z = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=sees, scale=c.scale, enable_gqa=c.n_kv_heads != c.n_heads
+        )
+        return z.transpose(1, 2)
 
     def write(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "batch pos d_model"]:
         """Σ over heads of z·W_O, plus the bias: what attention adds to the stream (before a second norm, if any)."""

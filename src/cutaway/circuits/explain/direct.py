@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior
-from cutaway.circuits.engine import Engine, Trace, shared_past
+from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.metrics import Scorer, scorer
+from cutaway.circuits.variant import Trace
 from cutaway.decoder import Decoder
 
 

@@ -24,12 +24,13 @@ from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.effects import Convention, EffectMap
-from cutaway.circuits.engine import Engine, Reference, Trace, Variant, head_sites, shared_past
+from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.explain.attention import to_roles
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.resume import fingerprint
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
+from cutaway.circuits.variant import Reference, Trace, Variant, head_sites
 from cutaway.decoder import Decoder, Patch, Site
 from cutaway.decoder.model import Layer
 

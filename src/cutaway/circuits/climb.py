@@ -1,0 +1,202 @@
+"""One pass of a block of cells up through the layers, from the first position where they differ from the base run.
+
+A cell's residual stream differs from the base run's from some layer on. Before that the cell is *outside*: nothing is run
+for it. In the layer where its first head or MLP is replaced it *joins*: only the positions of that replacement are run,
+and only from there on. Then it is *inside*: its stream differs at every position from `start` on; in the first layer where
+it is inside (while it is *young*) its queries, keys and values differ in the span of its replacement only.
+"""
+
+from bisect import bisect_right
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cutaway.circuits.plan import Block
+from cutaway.circuits.variant import Reference, Trace
+from cutaway.decoder.model import Frame, Layer
+
+At = slice | Tensor
+"""Positions: a range or a list of them."""
+
+
+class Climb:
+    """Runs one block; `engine` lends the model, the past and the frames."""
+
+    def __init__(self, engine, block: Block, reference: Reference, base: Trace):
+        self.engine, self.block, self.base = engine, block, base
+        self.swap = Swap(block, reference)
+        self.from_start = slice(block.start, block.width)
+        self.span = slice(block.start, block.stop)
+        self.frame = engine.frame_of(block.start, block.width)
+
+    def logits(self) -> Float[Tensor, "cell step column"]:
+        """Of each cell, at each step; steps scored before the first difference are as they were."""
+        block, model = self.block, self.engine.model
+        steps = [step for step, position in enumerate(block.scored) if position >= block.start]
+        scored = torch.tensor([block.scored[step] for step in steps], device=block.row.device)
+        stream = self._base(self.base.resid_pre[0], slice(0, 0), self.from_start)
+        for layer in model.layers[block.entry[0] // 2 :]:
+            stream = self._enter(layer.index, stream)
+            at = scored if layer.index + 1 == len(model.layers) else self.from_start
+            risen = self._rise(layer, stream, at)
+            stream = torch.cat([risen, self._join(layer, len(stream), at)])
+        out = self.base.logits[block.row]
+        out[:, steps] = model.read_out(model.final_norm(stream), self.engine.columns)
+        return out
+
+    # --- cells outside ----------------------------------------------------------------------------------------------
+
+    def _enter(self, layer: int, stream: Tensor) -> Tensor:
+        """Adds the cells whose residual stream is replaced first of all, and replaces what is to be replaced."""
+        fresh = slice(len(stream), bisect_right(self.block.entry, 2 * layer))
+        if fresh.stop > fresh.start:
+            stream = torch.cat([stream, self._base(self.base.resid_pre[layer], fresh, self.from_start)])
+        return self.swap.stream("resid_pre", layer, stream, slice(0, len(stream)), self.from_start)
+
+    def _join(self, layer: Layer, inside: int, at: At) -> Float[Tensor, "cell pos d_model"]:
+        """The streams above this layer of the cells that join in it, at the positions `at`."""
+        index, base, last = layer.index, self.base, not isinstance(at, slice)
+        cells = slice(inside, bisect_right(self.block.entry, 2 * index + 1))
+        if cells.stop == cells.start:
+            return base.resid_pre[0].new_empty(0, *self._base(base.resid_pre[0], slice(0, 0), at).shape[1:])
+        here = at if last else self.span  # in the last layer, what is not scored is not needed
+        below = self._base(base.resid_pre[index], cells, here)
+        if last or self.swap.heads_differ(index, cells):
+            written = self.swap.written(layer, cells, here, base)
+            risen = layer.finish(below, written, self.swap.on_mlp(index, cells, here))
+        else:  # only the MLP is replaced: what the layer adds changes by as much
+            old = self.swap.behind("mlp_out", index, cells, here, base)
+            new = self.swap.stream("mlp_out", index, self._base(base.mlp_out[index], cells, here), cells, here)
+            risen = self._base(base.resid_pre[index + 1], cells, here) + (new - old)
+        if last or self.block.stop == self.block.width:
+            return risen
+        rest = slice(self.block.stop, self.block.width)
+        return torch.cat([risen, self._base(base.resid_pre[index + 1], cells, rest)], dim=1)
+
+    def _base(self, x: Tensor, cells: slice, at: At) -> Tensor:
+        """What the base run has for these cells at these positions."""
+        return x[:, at].index_select(0, self.block.row[cells])
+
+    # --- cells inside -----------------------------------------------------------------------------------------------
+
+    def _rise(self, layer: Layer, stream: Tensor, at: At) -> Float[Tensor, "cell pos d_model"]:
+        """The streams above this layer of all cells inside, at the positions `at`."""
+        index, cells = layer.index, slice(0, len(stream))
+        below = stream if isinstance(at, slice) else stream[:, at - self.block.start]
+        if not len(stream):
+            return below
+        if self.swap.replaces_all(index, cells):
+            written = self.swap.reference.written(layer)[:, at].index_select(0, self.block.row[cells])
+        else:
+            z = self._attend(layer, stream, at)
+            written = layer.write(self.swap.z(index, z, cells, at))
+        return layer.finish(below, written, self.swap.on_mlp(index, cells, at))
+
+    def _attend(self, layer: Layer, stream: Tensor, at: At) -> Float[Tensor, "cell query head d_head"]:
+        """What the heads compute, with the keys and values that stand before and after those that changed."""
+        index, block, base = layer.index, self.block, self.base
+        old = len(stream)
+        if block.stop < block.width:  # young cells ask and answer anew in their span only
+            old = bisect_right(block.entry, 2 * index - 2)
+        frame = self.frame if isinstance(at, slice) else self.frame.at(at - block.start)
+        k, v = (x.index_select(0, self._rows(x, len(stream))) for x in self.engine.behind(index, base.k[index], base.v[index]))
+        q = self._base(base.q[index], slice(0, len(stream)), at)
+        before = self.engine.offset
+        for cells, part in ((slice(0, old), self.from_start), (slice(old, len(stream)), self.span)):
+            if cells.stop == cells.start:
+                continue
+            width = part.stop - part.start
+            x = layer.norm1(stream[cells, :width])
+            keys, values = layer.keys_values(x)
+            turn = self.frame.at(slice(0, width))
+            k[cells, before + part.start : before + part.stop] = layer.turned(keys, turn)
+            v[cells, before + part.start : before + part.stop] = values
+            if isinstance(at, slice):
+                q[cells, :width] = layer.turned(layer.queries(x), turn)
+            else:
+                asks = (at < part.stop).nonzero()[:, 0]
+                places = at[asks] - part.start
+                q[cells, asks] = layer.turned(layer.queries(x[:, places]), self.frame.at(places))
+        keys_seen = slice(0, before + block.width)
+        return layer.attend(q, k[:, keys_seen], v[:, keys_seen], frame)
+
+    def _rows(self, x: Tensor, cells: int) -> Tensor:
+        return self.block.row[:cells]
+
+
+class Swap:
+    """Puts reference values in place of activations, for the cells of a block."""
+
+    def __init__(self, block: Block, reference: Reference):
+        self.block, self.reference = block, reference
+        here = slice(block.start, block.width)
+        self.everywhere = bool(block.where[:, here].all())
+        self.touched = {
+            "z": block.replaced.z.any(-1),
+            "mlp_out": block.replaced.mlp_out,
+            "resid_pre": block.replaced.resid_pre,
+        }
+
+    def touches(self, kind: str, layer: int, cells: slice) -> bool:
+        return bool(self.touched[kind][cells, layer].any())
+
+    def heads_differ(self, layer: int, cells: slice) -> bool:
+        """May some heads of this layer be replaced otherwise than in the background?"""
+        return self.touches("z", layer, cells) or bool(self.block.background.z[0, layer].any())
+
+    def replaces_all(self, layer: int, cells: slice) -> bool:
+        """Are all heads of this layer replaced everywhere, in these cells?"""
+        return self.everywhere and bool(self.block.replaced.z[cells, layer].all())
+
+    def z(self, layer: int, z: Tensor, cells: slice, at: At) -> Float[Tensor, "cell pos head d_head"]:
+        if not self.touches("z", layer, cells):
+            return z
+        where = self.block.where[cells][:, at, None] & self.block.replaced.z[cells, layer][:, None]
+        return torch.where(where[..., None], self._values("z", layer, cells, at), z)
+
+    def stream(self, kind: str, layer: int, x: Tensor, cells: slice, at: At) -> Float[Tensor, "cell pos d_model"]:
+        if not self.touches(kind, layer, cells):
+            return x
+        where = self.block.where[cells][:, at] & self.touched[kind][cells, layer][:, None]
+        return torch.where(where[..., None], self._values(kind, layer, cells, at), x)
+
+    def on_mlp(self, layer: int, cells: slice, at: At):
+        """What a layer calls at its sites."""
+
+        def touch(kind: str, x: Tensor) -> Tensor:
+            return self.stream(kind, layer, x, cells, at) if kind == "mlp_out" else x
+
+        return touch
+
+    def behind(self, kind: str, layer: int, cells: slice, at: At, base: Trace) -> Tensor:
+        """The MLP's output in the base run, with what the background replaces."""
+        x = base.mlp_out[layer][:, at].index_select(0, self.block.row[cells])
+        if not bool(self.block.background.mlp_out[0, layer]):
+            return x
+        where = self.block.behind[cells][:, at]
+        return torch.where(where[..., None], self._values(kind, layer, cells, at), x)
+
+    def written(self, layer: Layer, cells: slice, at: At, base: Trace) -> Float[Tensor, "cell pos d_model"]:
+        """What the heads write in cells that join here: one head's change where it is one, or all of it."""
+        index, block = layer.index, self.block
+        old = base.z[index][:, at].index_select(0, block.row[cells])
+        new = self.z(index, old, cells, at)
+        differs = block.replaced.z[cells, index] ^ block.background.z[:, index]
+        alone = not bool(block.background.z[0, index].any()) or torch.equal(block.where[cells], block.behind[cells])
+        if not alone or bool((differs.sum(-1) > 1).any()):
+            return layer.write(new)
+        if bool(block.background.z[0, index].any()):
+            behind = block.behind[cells][:, at, None] & block.background.z[:, index][:, None]
+            old = torch.where(behind[..., None], self._values("z", index, cells, at), old)
+        written = base.written[index][:, at].index_select(0, block.row[cells])
+        d_head = layer.config.d_head
+        for head in differs.any(0).nonzero()[:, 0].tolist():
+            some = differs[:, head].nonzero()[:, 0]
+            change = new[some][:, :, head] - old[some][:, :, head]
+            written[some] += change @ layer.o.weight[:, head * d_head : (head + 1) * d_head].T
+        return written
+
+    def _values(self, kind: str, layer: int, cells: slice, at: At) -> Tensor:
+        values = getattr(self.reference, kind)[layer]
+        return values[:, at].index_select(0, self.block.row[cells])

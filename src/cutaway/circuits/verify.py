@@ -81,7 +81,7 @@ def verify(
         [isolation.every_head - heads, *(isolation.every_head - part for part in parts)], isolation.every_head
     )
 
-    faith = _Faithfulness(full, empty)
+    faith = Faithfulness(full, empty)
     gaps = (less.mean(1) - without[1:].mean(1)).abs() / (full.mean(0) - empty.mean(0))
     return Verification(
         n=len(full),
@@ -109,7 +109,7 @@ def per_step(values: Float[Tensor, "batch step"]) -> tuple[Estimate, ...]:
     return tuple(estimate(values[:, step]) for step in range(values.shape[1]))
 
 
-class _Faithfulness:
+class Faithfulness:
     """(score − empty) / (full − empty) of the means, with the bootstrap over prompts of the whole ratio."""
 
     def __init__(self, full: Float[Tensor, "batch step"], empty: Float[Tensor, "batch step"]):

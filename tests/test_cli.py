@@ -103,7 +103,7 @@ def test_the_default_folder_gets_a_number_when_taken(tmp_path, monkeypatch):
     assert free(tmp_path / "a").name == "a-3"
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path):
+def test_ctrl_c_in_the_middle_leaves_only_the_journal_of_what_was_measured(tmp_path):
     words = ["circuits", "find", "acronyms", "-m", "planted:acronyms", "-o", str(tmp_path / "run"), "--n-verify", "4000"]
     job = subprocess.Popen([sys.executable, "-m", "cutaway", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 60
@@ -114,7 +114,19 @@ def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path):
     _, error = job.communicate(timeout=60)
     assert job.returncode == 130
     assert error.strip().splitlines()[-1].startswith("cutaway: stopped")
-    assert list(tmp_path.iterdir()) == []
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left in ([], [".run.journal"])
+    assert (left == [".run.journal"]) == ("the same command goes on from there" in error)
+
+
+def test_a_search_that_fails_is_taken_up_again_with_another_floor(capsys, tmp_path):
+    words = ["circuits", "find", "acronyms", "-m", "planted:acronyms", "-o", str(tmp_path / "run"), *SMALL]
+    assert run([*words, "--floor", "1.5"]) == 1
+    assert "lower the floor" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".run.journal"]
+    assert run(words) == 0
+    assert "measurements of an earlier start" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor
@@ -44,9 +45,7 @@ class Ranks:
             dist.all_reduce(total)
             return total.cpu()
         except RuntimeError as error:
-            raise CutawayError(
-                f"rank {self.rank} of {self.world} lost the others ({str(error).splitlines()[0]}): start the job again"
-            ) from error
+            raise CutawayError(f"rank {self.rank} of {self.world} lost the others: start the job again") from error
 
     def gather(self, mine: Tensor) -> Tensor:
         """What every rank gives, `[rank, *axes]`; the same bits on every rank. Raises as `sum` does."""
@@ -63,7 +62,7 @@ class Ranks:
 def ranks_of(device: torch.device) -> Iterator[Ranks]:
     """The ranks that `torchrun` started, connected for the time of the block: nccl where they compute on CUDA, else gloo.
 
-    Without torchrun this is a process on its own. `device` is this rank's (`placement.device_of` picks it).
+    Without torchrun this is a process on its own. `device` is this rank's (`placement.devices_of` picks it).
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -73,9 +72,16 @@ def ranks_of(device: torch.device) -> Iterator[Ranks]:
 
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, world = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        # torchrun keeps its store when it starts ranks again: without this they might read the addresses of dead ones
+        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    # a rank that has gone is noticed at once; one whose share takes long is waited for
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world, timeout=timedelta(days=7)
+    )
     try:
         where = device if device.type == "cuda" else CPU
-        yield Ranks(dist.get_rank(), world, where)
+        yield Ranks(rank, world, where)
     finally:
         dist.destroy_process_group()

@@ -29,6 +29,8 @@ class Scaling:
     own: float
     """What every rank does for itself, and one process would do once: loading, runs that all cells start from, explaining."""
     elapsed: float
+    cells: tuple[int, ...] = ()
+    """For each rank, cells measured: those that the journal did not have."""
 
     @property
     def speedup(self) -> float:
@@ -100,8 +102,9 @@ class Work:
     def scaling(self) -> Scaling:
         """Since this object was made; every rank must ask."""
         elapsed = time.monotonic() - self._began
-        rows = self.ranks.gather(torch.tensor([self._busy, elapsed - self._together, elapsed]))
-        return Scaling(tuple(rows[:, 0].tolist()), rows[:, 1].min().item(), rows[:, 2].max().item())
+        rows = self.ranks.gather(torch.tensor([self._busy, elapsed - self._together, elapsed, float(self.measured)]))
+        cells = tuple(int(count) for count in rows[:, 3])
+        return Scaling(tuple(rows[:, 0].tolist()), rows[:, 1].min().item(), rows[:, 2].max().item(), cells)
 
     def _known(self, names: Sequence[str], shape: tuple[int, ...]) -> list[Tensor | None]:
         return [None if self.journal is None else self.journal.get(name, shape) for name in names]

@@ -104,7 +104,7 @@ def test_the_default_folder_gets_a_number_when_taken(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_in_the_middle_leaves_only_the_journal_of_what_was_measured(tmp_path):
-    words = ["circuits", "find", "acronyms", "-m", "planted:acronyms", "-o", str(tmp_path / "run"), "--n-verify", "4000"]
+    words = ["circuits", "find", "acronyms", "-m", "planted:acronyms", "-o", "run", "--n-verify", "4000"]
     job = subprocess.Popen([sys.executable, "-m", "cutaway", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:  # until it has begun to write

@@ -10,6 +10,7 @@ runs the cells of a random sample, the same for every peer and new in each repea
 """
 
 import argparse
+import inspect
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from systems import CUTAWAY, PEERS, Worker, python_of
 from tasks import GRIDS, MODELS, SEED, Grid, behavior_of, folder_of, runs
 
+from cutaway.circuits.patching import sweep
 from cutaway.core.runs import put
 
 RESULT = Path(__file__).parent / "results" / "circuits-speed.json"
@@ -96,15 +98,15 @@ class Race:
         self.heads = [(layer, head) for layer in range(layers) for head in range(heads)]
         self.n_heads = heads
         self.parts = {grid.name: self._parts(grid) for grid in GRIDS}
-        ours = [str(folder), model, str(given.prompts), str(given.budget)]
+        ours = [str(folder), model, str(given.prompts), json.dumps({"budget": given.budget})]
         self.workers = [self._worker(CUTAWAY, ours), *(self._worker(peer, [str(folder)]) for peer in PEERS)]
 
     def _parts(self, grid: Grid) -> list[Part]:
         parts = []
-        for i, (sweep, steps, task, positions) in enumerate(runs(self.behavior, grid)):
+        for i, (which, steps, task, positions) in enumerate(runs(self.behavior, grid)):
             file = self.work / f"{self.model}-{GRIDS.index(grid)}-{i}.npz"
             task.write(file)
-            parts.append(Part(sweep, steps, file, [(*head, at) for head in self.heads for at in positions]))
+            parts.append(Part(which, steps, file, [(*head, at) for head in self.heads for at in positions]))
         return parts
 
     def _worker(self, system, arguments: list[str]) -> Worker:
@@ -290,7 +292,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cells", type=int, default=6, help="cells of a grid that a peer runs in each repeat; 0: all")
-    parser.add_argument("--budget", type=int, default=4096, help="cutaway's tokens in flight")
+    budget = inspect.signature(sweep).parameters["budget"].default
+    parser.add_argument("--budget", type=int, default=budget, help="cutaway's tokens in flight")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cutaway-benchmarks")
     parser.add_argument("--out", type=Path, default=RESULT)

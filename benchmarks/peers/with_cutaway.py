@@ -1,8 +1,9 @@
 """cutaway: one `sweep` for each corruption of a grid, always the whole grid.
 
-python with_cutaway.py FOLDER MODEL PROMPTS BUDGET
+python with_cutaway.py FOLDER MODEL PROMPTS OPTIONS    # options of `sweep` as JSON, such as {"budget": 4096}
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from cutaway.circuits.patching import sweep
 
 class Sweeps:
     def __init__(self, folder: str):
-        model, prompts, self.budget = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+        model, prompts, self.options = sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
         self.model = cutaway.load(folder)
         self.behavior = behavior_of(model, Path(folder), prompts)
 
@@ -30,8 +31,7 @@ def grid(peer: Sweeps, job: dict) -> dict:
     (wanted,) = (grid for grid in GRIDS if grid.name == job["grid"])
     started = time.perf_counter()
     maps = [
-        sweep(peer.model, peer.behavior, corruption, roles=roles, budget=peer.budget)
-        for corruption, roles in wanted.sweeps
+        sweep(peer.model, peer.behavior, corruption, roles=roles, **peer.options) for corruption, roles in wanted.sweeps
     ]
     spent = time.perf_counter() - started
     np.savez(job["out"], *(effects.values.numpy() for effects in maps))

@@ -22,6 +22,7 @@ from cutaway.circuits.patching import sweep
 from cutaway.circuits.performance import Performance, performance
 from cutaway.circuits.search.ranking import rank
 from cutaway.circuits.search.record import Found, Problem, corruptions, method
+from cutaway.circuits.sensitivity import Sensitivity, sensitivity
 from cutaway.circuits.verify import Verification, cost, verify
 from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress, Tick
@@ -44,6 +45,7 @@ class Findings:
     searched: Found
     circuit: Circuit
     verification: Verification
+    sensitivity: Sensitivity
     attention: Attention
     direct: Direct
     letters: dict[str, dict[str, LetterMatrix]] = field(default_factory=dict)
@@ -103,6 +105,8 @@ def find(
     with clock("verify on fresh prompts", cost(len(heads), n_random=config.n_random)) as tick:
         fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget, work=work)
         verified = verify(fresh, heads, order=ranking, n_random=config.n_random, seed=config.seed, tick=tick)
+    with clock("measure under other conventions"):
+        moved = sensitivity(fresh, heads, budget=config.budget)
     with clock("explain"):
         looks, writes = attention(model, search_on), direct(model, search_on)
         circuit = _circuit(model, search_on, config, heads, maps["heads"], verified, looks, writes)
@@ -116,8 +120,8 @@ def find(
                 model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], work=work, tick=tick
             )
     return Findings(
-        config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, attention=looks, direct=writes,
-        letters=letters, copying=copying, positional=where, seconds=clock.seconds,
+        config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, sensitivity=moved,
+        attention=looks, direct=writes, letters=letters, copying=copying, positional=where, seconds=clock.seconds,
     )  # fmt: skip
 
 

@@ -61,6 +61,8 @@ class Record:
     """Prompts that the performance was measured on."""
     verification: dict
     """As in the file, with points in place of estimates."""
+    sensitivity: tuple[dict, ...]
+    """One for each convention, with points in place of estimates; empty in runs made before there were any."""
     heads: dict[str, Effects]
     """corruption → effect map; so too `stream` and `mlps`, which may be empty."""
     stream: dict[str, Effects]
@@ -125,6 +127,7 @@ def _read(folder: Path, circuit: Circuit) -> Record:
         performance=metrics,
         n_performance=performance["correct"][0]["n"],
         verification=_verification(_json(folder / "verification.json")),
+        sensitivity=_sensitivity(_optional(folder / "sensitivity.json", {"settings": []})),
         **maps,
         attention=_by_head(folder / "attention.csv", _attention),
         direct=_by_head(folder / "direct.csv", _direct),
@@ -192,6 +195,10 @@ def _verification(data: dict) -> dict:
         | {name: _points(data[name]) for name in flat}
         | {"buildup": [(name, _points(values)) for name, values in data["buildup"]]}
     )
+
+
+def _sensitivity(data: dict) -> tuple[dict, ...]:
+    return tuple(setting | {"faithfulness": _points(setting["faithfulness"])} for setting in data["settings"])
 
 
 def _by_head(path: Path, add: Callable[[dict, dict], None]) -> dict[tuple[str, str], dict]:

@@ -34,6 +34,7 @@ class Page:
     stream: Sequence[Maps]
     curves: Sequence[Curve]
     verification: Table
+    sensitivity: Table | None
     exchanges: Sequence[Exchange]
     conventions: Table
     facts: Sequence[tuple[str, str]]
@@ -55,6 +56,7 @@ class Page:
             stream=heads.stream_maps(record),
             curves=sections.curves(record),
             verification=sections.verification(record),
+            sensitivity=sections.sensitivity(record),
             exchanges=sections.exchanges(record),
             conventions=sections.conventions(record),
             facts=sections.facts(record),

@@ -33,6 +33,7 @@ def summary(folder: str | Path) -> RenderableType:
         Text(),
         _kept(verified, steps, len(circuit["heads"])),
         Text(_sentence(circuit, verified), style="bold"),
+        *([Text(_moves(read(folder, "sensitivity.json")))] if (Path(folder) / "sensitivity.json").exists() else []),
     )
 
 
@@ -106,6 +107,12 @@ def _sentence(circuit: dict, verified: dict) -> str:
     share = f"{size} of {total} heads ({size / total:.1%})"
     steps = len(circuit["step_names"])
     return f"\n{share} keep {kept} of the logit difference on the {steps} answer tokens; the best random {size} keep {best}."
+
+
+def _moves(sensitivity: dict) -> str:
+    spans = ", ".join(f"{low:.0%}–{high:.0%}" for low, high in sensitivity["ranges"])
+    others = len(sensitivity["settings"]) - 1
+    return f"Measured by {others} other conventions (ablation, direction, metric, prompts) it keeps {spans}: sensitivity.json."
 
 
 def _interval(estimate: dict, share: bool) -> str:

@@ -17,6 +17,7 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
         for corruption, effects in maps.items():
             _effects(run, f"effects/{kind}-{corruption.replace(' ', '-')}", effects)
     run.json("verification.json", verification(findings))
+    run.json("sensitivity.json", {"steps": findings.behavior.step_names, **findings.sensitivity.to_dict()})
     run.csv("attention.csv", attention_rows(findings))
     run.csv("direct.csv", direct_rows(findings))
     run.json(

@@ -186,6 +186,41 @@ def verification(record: Record) -> Table:
     return Table("verification-table", caption, record.steps, rows)
 
 
+# --- sensitivity ---------------------------------------------------------------------------------------------------
+
+
+def sensitivity(record: Record) -> Table | None:
+    """Faithfulness under one convention after another, and the range it moves in; None where it was not measured."""
+    if not record.sensitivity:
+        return None
+    rows = [
+        Row(_convention(setting), [*map(share, setting["faithfulness"])], _changed(setting))
+        for setting in record.sensitivity
+    ]
+    means = [[setting["faithfulness"][step] for setting in record.sensitivity] for step in range(len(record.steps))]
+    known = [[point[0] for point in column if point] for column in means]
+    spans = [f"{percent(_low(column))} to {percent(_high(column))}" if column else DASH for column in known]
+    caption = (
+        f"Faithfulness of the same {len(record.circuit)} heads, with 95% intervals over prompts. Noising: 0% is every head "
+        "ablated, 100% the whole model. Denoising: 0% is the corrupted run, 100% the clean one."
+    )
+    return Table(
+        "sensitivity-table", caption, record.steps, [*rows, Row("Lowest to highest", texts(*spans))], "convention"
+    )
+
+
+def _convention(setting: dict) -> str:
+    return f"{setting['ablation']}, {setting['direction']}, {setting['metric'].replace('_', ' ')}"
+
+
+def _changed(setting: dict) -> str:
+    if setting["changed"] == "nothing":
+        return f"this run’s own, {setting['n']} prompts"
+    if setting["changed"] == "prompts":
+        return f"{setting['prompts']}, {setting['n']} prompts"
+    return f"another {setting['changed']}"
+
+
 # --- positions -----------------------------------------------------------------------------------------------------
 
 CONDITIONS = {

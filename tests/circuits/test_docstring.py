@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cutaway import CutawayError
 from cutaway.circuits.behavior import Behavior, Prompts
-from cutaway.circuits.behaviors.docstring import CORRUPTIONS, NAMES, Docstring, build
+from cutaway.circuits.behaviors.docstring import CORRUPTIONS, DRAWN, Docstring, build
 
 from .tokenizers_by_hand import bpe
 
@@ -66,7 +66,9 @@ def test_each_corruption_does_what_it_says(k):
     written = {"C written"} if k > 1 else set()
     names = {"A", "B", "C", "D", "A described", "B described"}
     assert changed["everything"] == names | written | {"def", "about", "about A", "about B"}
-    assert of(behavior, runs["everything"], "A") == of(behavior, runs["everything"], "A described")
+    for i in range(len(behavior)):  # nothing in front says which argument is next
+        defined = [of(behavior, runs["everything"], role)[i] for role in "ABCD"]
+        assert not any(of(behavior, runs["everything"], f"{role} described")[i] in defined for role in "AB")
     if k > 1:  # the tokens fed back are those of the name that the corrupted definition has
         assert of(behavior, runs["everything"], "C written") == [
             ids[:-1] for ids in of(behavior, runs["everything"], "C")
@@ -91,7 +93,7 @@ def test_gpt2_has_names_of_one_two_and_three_tokens(gpt2):
         (Docstring(n=0, **OWN), "n is 0"),
         (Docstring(name_tokens=0), "name_tokens is 0"),
         (Docstring(own_words=("one", "two")), "0 of 2 words are one token"),
-        (Docstring(name_tokens=2, **OWN), f"names of 2 tokens, {2 * NAMES} are needed"),
+        (Docstring(name_tokens=2, **OWN), f"names of 2 tokens, {DRAWN} are needed"),
     ],
 )
 def test_refusals_are_one_line(config, said):

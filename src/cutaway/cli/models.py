@@ -10,12 +10,12 @@ models = App(name="models", help="Which models there are, what is inside them, a
 
 @models.command(name="list")
 def list_models() -> None:
-    """Models known by name; any folder, .gguf file or owner/name of the hub works as well."""
+    """Models known by name; any folder, .gguf file or owner/name of the hub works as well. planted:ioi@7 is another draw."""
     from cutaway.decoder.catalog import KNOWN_MODELS
+    from cutaway.decoder.planted.record import circuits
 
     rows = [(m.name, m.about, m.licence) for m in KNOWN_MODELS.values()]
-    rows += [("planted:acronyms", "built by hand, its circuit is known; planted:acronyms@7 is another draw", "–")]
-    rows += [("planted:induction", "the same for A B … A → B", "–")]
+    rows += [(f"planted:{c.name}", f"built by hand: {c.about}", "–") for c in circuits().values()]
     new_console().print(listing(("name", "what it is", "licence"), rows))
 
 

@@ -1,16 +1,17 @@
-'''Docstrings (Heimersheim & Janiak 2023, alignmentforum.org): the arguments of a Python function, named in their order.
+"""Docstrings (Heimersheim & Janiak 2023, alignmentforum.org): the arguments of a Python function, named in their order.
 
     def cabin(self, load, size, files, last):
-        """Return oil column
+        \"""Return oil column
 
         :param load: crime village
         :param size: unit shadow
         :param                              predicts files
 
 Of the arguments `A B C D` in the definition, A and B are described; C is next. C may be of several tokens.
-'''
+"""
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble
@@ -24,10 +25,12 @@ CORRUPTIONS = {
     "answer": "the third argument of the definition has another name",
     "definition": "the first two arguments of the definition have other names",
     "docstring": "the arguments described so far have other names",
-    "everything": "all arguments, the function and all words of the description are others",
+    "everything": "all names and words are others, and the arguments described are not those of the definition",
 }
 NAMES, WORDS = 4, 7
 """Arguments, and other words, of a prompt."""
+DRAWN = NAMES + NAMES + 2
+"""Names that a prompt and its corrupted forms take."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ def build(tokenizer: Tokenizer, config: Docstring = Docstring()) -> Behavior:
     texts = list(dict.fromkeys(config.own_words or [word.lower() for word in listed("words.txt")]))
     singles = enough(one_token(tokenizer, texts), 2 * WORDS, len(texts), "words", "own_words")
     names = _names(tokenizer, texts, config.name_tokens)
-    if len(names) < 2 * NAMES:
+    if len(names) < DRAWN:
         raise CutawayError(
-            f"{len(names)} names of {config.name_tokens} tokens, {2 * NAMES} are needed: change name_tokens or bring own_words"
+            f"{len(names)} names of {config.name_tokens} tokens, {DRAWN} are needed: change name_tokens or bring own_words"
         )
     rng = random.Random(config.seed)
 
     def draft() -> Sample | None:
-        arguments = rng.sample(names, 2 * NAMES)
+        arguments = rng.sample(names, DRAWN)
         words = rng.sample([word for word in singles if word not in arguments], 2 * WORDS)
         return _sample(tokenizer, arguments, words, config)
 
@@ -87,23 +90,24 @@ def _names(tokenizer: Tokenizer, texts: list[str], n_tokens: int) -> list[str]:
     candidates = texts if n_tokens == 1 else texts + joined
     lead = tokenizer.encode("self,")
     rows = tokenizer.encode_many([f"self, {name}" for name in candidates])
-    return [
-        name
-        for name, row in zip(candidates, rows, strict=True)
-        if row[: len(lead)] == lead and len(row) == len(lead) + n_tokens
-    ]
+    cut = {
+        name: tuple(row[len(lead) :]) for name, row in zip(candidates, rows, strict=True) if row[: len(lead)] == lead
+    }
+    # what a tokenizer does not know, it may write as one and the same token
+    uses = Counter(cut.values())
+    return [name for name, ids in cut.items() if len(ids) == n_tokens and uses[ids] == 1]
 
 
 def _sample(tokenizer: Tokenizer, arguments: list[str], words: list[str], config: Docstring) -> Sample | None:
     """One prompt with its corrupted forms; None where they do not line up."""
-    (a, b, c, d), (w, x, y, z) = arguments[:NAMES], arguments[NAMES:]
+    (a, b, c, d), (w, x, y, z), (u, v) = arguments[:NAMES], arguments[NAMES:-2], arguments[-2:]
     own, others = words[:WORDS], words[WORDS:]
     forms = {
         "clean": ([a, b, c, d], [a, b], own),
         "answer": ([a, b, y, d], [a, b], own),
         "definition": ([w, x, c, d], [a, b], own),
         "docstring": ([a, b, c, d], [w, x], own),
-        "everything": ([w, x, y, z], [w, x], others),
+        "everything": ([w, x, y, z], [u, v], others),
     }
     texts = {name: _pieces(*form) for name, form in forms.items()}
     rows = {name: row_of(pieces, tokenizer, config.bos) for name, pieces in texts.items()}

@@ -3,6 +3,9 @@
 A map of the files:
     acronyms.py    the circuit that writes initials: read this first
     induction.py   A B … A → B
+    ioi.py         of two names, the one that is not said again
+    docstring.py   the argument that is to be described next
+    greater_than.py    later years, by way of an MLP
     weights.py     subspaces of the residual stream, and heads that join them
     decoys.py      the heads around the circuit, which do nothing that counts
     build.py       from a plan to a decoder

@@ -14,14 +14,15 @@ from cutaway.decoder.planted.weights import POSITIONS, Head, normal, orthonormal
 from cutaway.decoder.sites import Site
 
 MLP = 8
-"""Hidden units of the MLPs, which read everything and write where nobody reads."""
+"""Hidden units of the MLPs where a plan has none of its own."""
 
 
 def build(name: str, circuit: Circuit, rng: random.Random) -> Planted:
     """Draws a plan, fills its free heads with distractors, and writes the weights."""
     plan = circuit.plan(rng)
     everywhere = [Site(layer, "z", head) for layer in range(plan.n_layers) for head in range(plan.n_heads)]
-    distractors = {site: decoy(plan, rng) for site in everywhere if site not in plan.heads}
+    distractors = {site: decoy(plan, site, rng) for site in everywhere if site not in plan.heads}
+    d_mlp = max([MLP, *(up.shape[1] for up, _ in plan.mlps.values())])
     config = DecoderConfig(
         family="planted",
         n_layers=plan.n_layers,
@@ -29,7 +30,7 @@ def build(name: str, circuit: Circuit, rng: random.Random) -> Planted:
         n_kv_heads=plan.n_heads,
         d_model=plan.stream.d_model,
         d_head=plan.d_head,
-        d_mlp=MLP,
+        d_mlp=d_mlp,
         n_ctx=POSITIONS,
         vocab=len(plan.tokenizer),
         activation="relu",
@@ -44,8 +45,9 @@ def build(name: str, circuit: Circuit, rng: random.Random) -> Planted:
         for layer in model.layers:
             heads = plan.heads | distractors
             _write_heads(layer, [heads[Site(layer.index, "z", h)] for h in range(plan.n_heads)], rng)
-            layer.up.weight.copy_(normal(rng, MLP, config.d_model) / config.d_model**0.5)
-            layer.down.weight.copy_(_into_junk(plan, rng))
+            up, down = plan.mlps.get(layer.index) or _idle_mlp(plan, d_mlp, rng)
+            layer.up.weight.copy_(up.T)
+            layer.down.weight.copy_(down.T)
     return Planted(
         name,
         circuit.about,
@@ -68,9 +70,11 @@ def _write_heads(layer, heads: Sequence[Head], rng: random.Random) -> None:
         layer.o.weight[:, rows] = (carry.T @ head.out).T.float()
 
 
-def _into_junk(plan: Plan, rng: random.Random) -> Tensor:
-    junk = plan.stream["junk"]
-    return junk @ normal(rng, junk.shape[1], MLP) / MLP**0.5
+def _idle_mlp(plan: Plan, width: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """An MLP that reads everything and writes where nobody reads."""
+    d_model, junk = plan.stream.d_model, plan.stream["junk"]
+    up = normal(rng, width, d_model).T / d_model**0.5
+    return up, (junk @ normal(rng, junk.shape[1], width)).T / width**0.5
 
 
 def place_heads(rng: random.Random, n_layers: int, n_heads: int, stages: Sequence[int]) -> list[list[Site]]:
@@ -84,5 +88,6 @@ def place_heads(rng: random.Random, n_layers: int, n_heads: int, stages: Sequenc
         [Site(layer, "z", head) for head in rng.sample(range(n_heads), count)]
         for layer, count in zip(layers, early, strict=True)
     ]
-    room = [Site(layer, "z", head) for layer in range(layers[-1] + 1, n_layers) for head in range(n_heads)]
+    after = layers[-1] + 1 if layers else 0
+    room = [Site(layer, "z", head) for layer in range(after, n_layers) for head in range(n_heads)]
     return [*placed, rng.sample(room, last)]

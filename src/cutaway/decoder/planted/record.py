@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from jaxtyping import Float
@@ -21,7 +21,8 @@ class Plan:
     """A circuit before it is written into weights. Sites that `heads` leaves free are filled with distractors.
 
     The stream has subspaces `place` and `first` (see `position_table`), `one` (every token has a 1 there) and `junk`,
-    which no planted head reads; `content` names the one that says which token stands here.
+    which no planted head reads; `content` names the one that says which token stands here. `decoys` names the kinds of
+    distractors; `mlps` gives the weights (up, down) of the MLPs that are part of the circuit, by layer.
     """
 
     tokenizer: Tokenizer
@@ -34,11 +35,16 @@ class Plan:
     n_heads: int
     d_head: int
     heads: dict[Site, Head]
+    decoys: tuple[str, ...] = ("twin", "first token", "noise")
+    mlps: dict[int, tuple[Float[Tensor, "d_model d_mlp"], Float[Tensor, "d_mlp d_model"]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """A circuit that can be planted; `plan` draws one from the dice it is given."""
+    """A circuit that can be planted; `plan` draws one from the dice it is given.
+
+    It is named after what it does; a variant has more behind a hyphen: `acronyms-negative` writes acronyms too.
+    """
 
     name: str
     about: str

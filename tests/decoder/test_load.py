@@ -12,6 +12,7 @@ import cutaway
 from cutaway import CutawayError
 from cutaway.decoder.families import gpt2, llama
 from cutaway.decoder.load import describe, gather, read_config, source_of, tensor_files
+from cutaway.decoder.placement import spread
 
 from .decoders import llama_folder
 
@@ -198,7 +199,7 @@ def test_a_fused_tensor_that_cannot_be_split(folder):
     with pytest.raises(
         CutawayError, match=r"embed_tokens\.weight has shape \(37, 24\), which config\.json's sizes do not"
     ):
-        gather(model, broken, files, dtype=torch.float32, device="cpu")
+        gather(model, broken, files, dtype=torch.float32, devices=spread(model, [torch.device("cpu")]))
 
 
 def test_a_table_without_a_row_says_which():

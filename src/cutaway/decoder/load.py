@@ -1,7 +1,7 @@
 """From a name or a folder to a `Decoder`: read config.json, find the family, fill every tensor, use every tensor."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from cutaway.core.errors import CutawayError
 from cutaway.decoder.config import DecoderConfig
 from cutaway.decoder.family import Family, How, Take, family_of
 from cutaway.decoder.model import Decoder
+from cutaway.decoder.placement import place, spread
 from cutaway.decoder.tokens import load_tokenizer
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -21,28 +22,30 @@ def load(
     name_or_folder: str | Path = DEFAULT_MODEL,
     *,
     dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | Sequence[torch.device] = "cpu",
 ) -> Decoder:
     """A decoder with its weights, ready to run; no folding, no centring.
 
     Args:
+        device: one, or several for a model that one cannot hold: the layers are spread over them (`placement.py`).
         name_or_folder: a known name (`cutaway models list`), a local folder in Hugging Face layout, a `.gguf` file,
             `owner/name` on the hub, or `planted:acronyms` / `planted:induction`.
 
     Raises:
         CutawayError: no such model, no weights there, an unknown family, missing or left-over tensors, NaN weights.
     """
+    devices = [torch.device(device)] if isinstance(device, str | torch.device) else list(device)
     if str(name_or_folder).startswith("planted:"):
         from cutaway.decoder.planted import planted
 
-        return planted(str(name_or_folder)).to(device=device, dtype=dtype)
+        return place(planted(str(name_or_folder)).to(dtype=dtype), devices)
     from cutaway.decoder.catalog import locate
 
     folder = locate(name_or_folder)
     family, config = describe(folder)
     with torch.device("meta"):
         model = Decoder(config, source=str(name_or_folder))
-    state = gather(model, family, tensor_files(folder), dtype=dtype, device=device)
+    state = gather(model, family, tensor_files(folder), dtype=dtype, devices=spread(model, devices))
     model.load_state_dict(state, assign=True)
     model.tokenizer = load_tokenizer(folder)
     return model.eval().requires_grad_(False)
@@ -99,15 +102,16 @@ def tensor_files(folder: Path) -> list[Path]:
 
 
 def gather(
-    model: Decoder, family: Family, files: list[Path], *, dtype: torch.dtype, device: str | torch.device
+    model: Decoder, family: Family, files: list[Path], *, dtype: torch.dtype, devices: dict[str, torch.device]
 ) -> dict[str, Tensor]:
-    """Every tensor of `model` from the checkpoint; every one of the checkpoint used, ignored by name, or reported."""
+    """Every tensor of `model` from the checkpoint, on its device; every one of the checkpoint used, ignored by name, or
+    reported."""
     where = _names(files)
     used: set[str] = set()
     state = {}
     for ours, wanted in model.state_dict().items():
         theirs, how = source_of(ours, family, where)
-        state[ours] = _tensor(theirs, where[theirs], how, like=wanted, config=model.config, to=(dtype, device))
+        state[ours] = _tensor(theirs, where[theirs], how, like=wanted, config=model.config, to=(dtype, devices[ours]))
         used.add(theirs)
     if model.config.tied:
         used |= _same_unembedding(family, where, state["embed.weight"])
@@ -133,7 +137,7 @@ def _names(files: list[Path]) -> dict[str, Path]:
 
 
 def _tensor(
-    name: str, file: Path, how: How, *, like: Tensor, config: DecoderConfig, to: tuple[torch.dtype, str | torch.device]
+    name: str, file: Path, how: How, *, like: Tensor, config: DecoderConfig, to: tuple[torch.dtype, torch.device]
 ) -> Tensor:
     """One tensor of the checkpoint in our form, of the shape of `like`; raises `CutawayError` if it cannot be."""
     dtype, device = to

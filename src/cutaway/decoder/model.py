@@ -133,6 +133,10 @@ class Layer(nn.Module):
         self.down = linear("down", c.d_mlp, c.d_model)
         self.act = ACTIVATIONS[c.activation]
 
+    def here(self, x: Tensor) -> Tensor:
+        """On the device where this layer computes, which need not be that of the layer below (`placement.py`)."""
+        return x.to(self.o.weight.device)
+
     def forward(
         self,
         resid_pre: Float[Tensor, "batch pos d_model"],
@@ -140,7 +144,7 @@ class Layer(nn.Module):
         touch: Touch = untouched,
         past: Past | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
-        resid_pre = touch("resid_pre", resid_pre)
+        resid_pre = touch("resid_pre", self.here(resid_pre))
         q, k, v = self.qkv(resid_pre, touch)
         pattern = touch("pattern", self.pattern(*self.rotated(q, k, frame), frame, past))
         z = touch("z", self.mix(pattern, v, past))
@@ -148,7 +152,7 @@ class Layer(nn.Module):
 
     def qkv(self, resid_pre: Tensor, touch: Touch = untouched) -> tuple[Tensor, Tensor, Tensor]:
         """Queries `[batch, pos, head, d_head]`, keys and values `[batch, pos, kv_head, d_head]`; not yet rotated."""
-        x = self.norm1(resid_pre)
+        x = self.norm1(self.here(resid_pre))
         q, (k, v) = self.queries(x), self.keys_values(x)
         return touch("q", q), touch("k", k), touch("v", v)
 
@@ -167,7 +171,7 @@ class Layer(nn.Module):
 
     def turned(self, x: Float[Tensor, "batch pos any_head d_head"], frame: Frame) -> Tensor:
         """Queries or keys, each turned by its token's angle."""
-        return x if frame.rotation is None else rotate(x, *frame.rotation)
+        return x if frame.rotation is None else rotate(x, *map(self.here, frame.rotation))
 
     def pattern(
         self, q: Tensor, k: Tensor, frame: Frame, past: Past | None = None
@@ -180,7 +184,7 @@ class Layer(nn.Module):
         scores = (q @ k.permute(0, 2, 3, 1)).reshape(batch, self.config.n_heads, pos, -1) * self.config.scale
         if cap := self.config.attn_softcap:
             scores = cap * torch.tanh(scores / cap)
-        sees = frame.sees[self.config.window(self.index)]
+        sees = self.here(frame.sees[self.config.window(self.index)])
         # a padding query may see nothing at all: a large negative number instead of -inf keeps its row finite
         scores = scores.masked_fill(~sees[:, None], torch.finfo(scores.dtype).min)
         return scores.softmax(-1, dtype=torch.float32).to(q.dtype)
@@ -204,11 +208,9 @@ class Layer(nn.Module):
         c = self.config
         if c.attn_softcap:
             return self.mix(self.pattern(q, k, frame), v)
-        sees = frame.sees[c.window(self.index)][:, None]
+        sees = self.here(frame.sees[c.window(self.index)])[:, None]
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        z = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=sees, scale=c.scale, enable_gqa=c.n_kv_heads != c.n_heads
-        )
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=sees, scale=c.scale, enable_gqa=c.n_kv_heads != c.n_heads)
         return z.transpose(1, 2)
 
     def write(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "batch pos d_model"]:
@@ -217,6 +219,7 @@ class Layer(nn.Module):
 
     def finish(self, resid_pre: Tensor, written: Tensor, touch: Touch = untouched) -> Tensor:
         """From what the heads wrote to `resid_post`: the rest of the layer."""
+        resid_pre = self.here(resid_pre)
         attn_out = touch("attn_out", self.post1(written) if self.config.post_norms else written)
         resid_mid = resid_pre + attn_out
         mlp_out = touch("mlp_out", self.mlp(resid_pre if self.config.parallel else resid_mid))
@@ -257,6 +260,7 @@ class Decoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where tokens go in and logits come out; layers may lie elsewhere."""
         return self.embed.weight.device
 
     @property
@@ -363,6 +367,7 @@ class Decoder(nn.Module):
 
     def logits(self, resid: Tensor, scored: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
         """Final norm and unembedding of the last residual stream, at the scored positions and columns only."""
+        resid = resid.to(self.device)
         if scored is not None:
             resid = resid.gather(1, scored[..., None].expand(-1, -1, resid.shape[-1]))
         return self.read_out(self.final_norm(resid), columns)

@@ -5,11 +5,15 @@ A layer computes where its weights are, and moves the residual stream there (`La
 """
 
 import os
+import re
 from collections.abc import Sequence
+from typing import cast
 
 import torch
+from torch import nn
 
 from cutaway.core.errors import CutawayError
+from cutaway.decoder.model import Decoder
 
 
 def devices_of(names: str) -> tuple[torch.device, ...]:
@@ -45,15 +49,24 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def assign(sizes: Sequence[int], n: int) -> list[int]:
-    """Which of `n` devices each layer goes to: consecutive layers, about as many bytes on each device.
+def spread(model: Decoder, devices: Sequence[torch.device]) -> dict[str, torch.device]:
+    """The device of every tensor of a model, by name: consecutive layers, about as many weights on each device.
 
-    Args:
-        sizes: of each layer.
+    The model may be on `meta`, so that its weights can be read from disk to where they belong.
     """
-    total, before, places = sum(sizes), 0, []
+    sizes = [sum(weight.numel() for weight in cast(nn.Module, layer).parameters()) for layer in model.layers]
+    total = sum(weight.numel() for weight in model.parameters())
+    before, places = total - sum(sizes), []  # what is outside the layers lies on the first device
     for size in sizes:
         # by the middle of the layer, so that equal layers are divided evenly
-        places.append(min(n - 1, (2 * before + size) * n // (2 * total)))
+        places.append(devices[min(len(devices) - 1, (2 * before + size) * len(devices) // (2 * total))])
         before += size
-    return places
+    parts = {name: re.match(r"layers\.(\d+)\.", name) for name in model.state_dict()}
+    return {name: places[int(layer[1])] if layer else devices[0] for name, layer in parts.items()}
+
+
+def place(model: Decoder, devices: Sequence[torch.device]) -> Decoder:
+    """Moves a model's weights to their devices; returns the model."""
+    where = spread(model, devices)
+    model.load_state_dict({name: weight.to(where[name]) for name, weight in model.state_dict().items()}, assign=True)
+    return model

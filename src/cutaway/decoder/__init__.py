@@ -12,6 +12,7 @@ A map of the files:
     gguf.py      quantised GGUF files to an ordinary folder, once
     catalog.py   model names we know
     planted/     tiny decoders whose circuit is known because it was built by hand
+    placement.py on which devices it lies; one model over several
     check.py     the conformance suite any model can be put through
 """
 

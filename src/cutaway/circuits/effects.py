@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cutaway.circuits.graph import Edge
 from cutaway.core.scores import bootstrap
 from cutaway.decoder import Site
 
@@ -95,3 +96,38 @@ class EffectMap:
 
     def to_dict(self) -> dict:
         return {"convention": asdict(self.convention), "effects": self.rows()}
+
+
+@dataclass(frozen=True)
+class EdgeMap:
+    """Effect of each edge on each answer step, for every prompt; values and signs are those of `EffectMap`."""
+
+    edges: tuple[Edge, ...]
+    step_names: tuple[str, ...]
+    values: Float[Tensor, "edge batch step"]
+    convention: Convention
+
+    def mean(self) -> Float[Tensor, "edge step"]:
+        return self.values.mean(1)
+
+    def of(self, edge: Edge) -> Float[Tensor, "batch step"]:
+        """One edge's effects, prompt by prompt."""
+        return self.values[self.edges.index(edge)]
+
+    def signed(self) -> Float[Tensor, " edge"]:
+        """Mean effect, summed over the steps measured: helping one token and hurting another cancel."""
+        return self.mean().nan_to_num().sum(-1)
+
+    def total(self) -> Float[Tensor, " edge"]:
+        """How much each edge matters: |mean effect|, summed over the steps measured."""
+        return self.mean().nan_to_num().abs().sum(-1)
+
+    def rows(self) -> list[dict]:
+        """One flat record per edge and step, for CSV and JSON."""
+        mean, low, high = (x.tolist() for x in bootstrap(self.values.movedim(1, -1)))
+        return [
+            {"edge": str(edge), "step": step, "effect": mean[e][t], "low": low[e][t], "high": high[e][t]}
+            for e, edge in enumerate(self.edges)
+            for t, step in enumerate(self.step_names)
+            if mean[e][t] == mean[e][t]
+        ]

@@ -58,9 +58,13 @@ def find(
     settings = {"behavior": behavior, "model": model, "option": option, "dtype": dtype, "find": vars(config)}
     with job(folder, devices[0], config=settings, **given) as at:
         with at.progress.stage(f"load {model}"):
-            loaded = load(model, dtype=dtype_of(dtype), device=devices[0])
+            loaded = load(model, dtype=dtype_of(dtype), device=devices)
+        at.progress.say(f"{', '.join(map(str, devices))}, {dtype}")
         work = at.work(loaded)
         prompts = choose(behavior, loaded, option, n=config.n_prompts, seed=config.seed)
+        if at.run and dtype != "float32":
+            at.run.facts["precision"] = precision = _precision(loaded, prompts)
+            at.progress.say(str(precision))
         findings = search(loaded, prompts, config, at.progress, work)
         scaling = work.scaling()
         if at.run is None:
@@ -71,13 +75,21 @@ def find(
         with at.progress.stage("write tables, figures and the page"):
             write(findings, at.run, loaded.tokenizer)
             figures.draw(at.run.folder)
-            report.render(at.run.folder, manifest(**given))
+            report.render(at.run.folder, manifest(**given, **at.run.facts))
     console = new_console()
     console.print(summary(folder))
     console.print(
         f"Written to {folder}: report.html, circuit.json, tables and figures "
         f"({sum(findings.seconds.values()):.0f} s, {peak_memory() / 2**30:.1f} GiB)."
     )
+
+
+def _precision(model, behavior):
+    """Of the logits that the behaviour is scored on, for a few of its prompts."""
+    from cutaway.decoder.precision import compare_with_float32
+
+    few = behavior.take(slice(0, 4)).clean.to(model.device)
+    return compare_with_float32(model, few.tokens, few.mask, few.steps)
 
 
 @circuits.command
@@ -106,3 +118,108 @@ def methods() -> None:
 
     rows = [(m.name, m.about, m.citation) for m in methods().values()]
     new_console().print(listing(("method", "what it does", "source"), rows))
+
+
+@circuits.command
+def known() -> None:
+    """Published circuits, as data (docs/known-circuits.md)."""
+    from cutaway.circuits.known import known_circuits
+
+    rows = [(k.name, k.model, len(k.heads), ", ".join(k.roles), k.citation) for k in known_circuits().values()]
+    new_console().print(listing(("circuit", "model", "heads", "roles", "source"), rows))
+
+
+@circuits.command
+def benchmark(
+    *,
+    methods: str = "",
+    on: str = "",
+    model: Annotated[str, Parameter(alias="-m")] = "gpt2",
+    seeds: int = 9,
+    n: Annotated[int, Parameter(alias="-n")] = 12,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Search methods on circuits that are known: TPR, FPR and AUROC of heads, with intervals over models.
+
+    Parameters
+    ----------
+    methods
+        Some of `cutaway circuits methods`, with commas between; default: all.
+    on
+        `planted`, and names from `cutaway circuits known`, with commas between; default: all whose model is at hand.
+    model
+        Where the published circuits are looked for: gpt2, or a folder with its weights.
+    seeds
+        Draws of every planted circuit: 9 of each are 54 models.
+    n
+        Prompts that a method looks at.
+    out
+        The run folder; default runs/benchmark.
+    """
+    from cutaway.circuits import benchmark as bench
+    from cutaway.circuits.search.record import method
+    from cutaway.circuits.search.record import methods as every_method
+    from cutaway.core.progress import TerminalProgress
+    from cutaway.core.runs import new_run
+
+    chosen = [method(name) for name in _split(methods)] or list(every_method().values())
+    progress, console = TerminalProgress(), new_console()
+    records, planted = _asked(on)
+    folder = out or free(Path("runs") / "benchmark")
+    settings = {"methods": [m.name for m in chosen], "on": on or "all", "model": model, "seeds": seeds, "n": n}
+    with new_run(folder, config=settings, command=command_line(), seed=list(range(seeds))) as run:
+        cases = _known_cases(records, model, n, progress, named=bool(on))
+        total = len(cases) + planted * seeds * len(bench.circuits())
+        if not total:
+            raise CutawayError(
+                "no circuit to look for: ask for --on planted, or give --model a folder with GPT-2's weights"
+            )
+        with progress.stage(f"{total} models, {len(chosen)} methods", total * len(chosen)) as tick:
+            scores = bench.run(cases, chosen, tick)
+            scores += bench.run(bench.planted_cases(range(seeds * planted), n), chosen, tick)
+        groups = bench.by_group(scores, chosen)
+        whole = bench.summaries([s for s in scores if s.group not in {c.group for c in cases}], chosen)
+        run.json("benchmark.json", {"planted": whole, "groups": groups, "scores": list(map(bench.rounded, scores))})
+    for record in (record for record in records if record.name in groups):
+        console.print(f"\n{record.name}: {len(record.heads)} published heads of {record.model} ({record.citation})")
+        console.print(listing(bench.HEADER, bench.rows(groups[record.name], 1)))
+        if record.published:
+            console.print(f"for comparison, {record.published}")
+    if whole:
+        console.print(f"\nplanted: {whole[0].tpr.n} models")
+        console.print(listing(bench.HEADER, bench.rows(whole, whole[0].tpr.n)))
+    console.print(f"Written to {folder}.")
+
+
+def _split(names: str) -> list[str]:
+    return [name for name in names.replace(",", " ").split() if name]
+
+
+def _asked(on: str) -> tuple[list, bool]:
+    """The published circuits asked for, and whether the planted ones are."""
+    from cutaway.circuits.known import known_circuit, known_circuits
+
+    names = _split(on) or ["planted", *known_circuits()]
+    return [known_circuit(name) for name in names if name != "planted"], "planted" in names
+
+
+def _known_cases(records: list, model: str, n: int, progress, *, named: bool) -> list:
+    """The published circuits whose model can be had. One line says which cannot; it is no error unless they were named."""
+    from cutaway.circuits.benchmark import known_case
+    from cutaway.decoder import load
+
+    away = [record for record in records if not record.loads]
+    if away:
+        left = ", ".join(f"{record.name} ({record.model})" for record in away)
+        progress.say(f"left out, because no family here reads the model: {left}")
+    records = [record for record in records if record.loads]
+    if not records:
+        return []
+    try:
+        with progress.stage(f"load {model}"):
+            loaded = load(model)
+        return [known_case(record, loaded, n) for record in records]
+    except CutawayError as error:
+        names = ", ".join(record.name for record in records)
+        progress.say(f"left out, because {model} cannot be had: {names} ({error})")
+        return []

@@ -34,7 +34,7 @@ class Attention:
 def patterns(
     model: Decoder, prompts: Prompts, *, positions: Tensor | None = None, patches: tuple[Patch, ...] = ()
 ) -> Float[Tensor, "layer batch head query key"]:
-    """The attention of every layer on whole prompts."""
+    """The attention of every layer on whole prompts, in float32."""
     sites = [Site(layer, "pattern") for layer in range(model.config.n_layers)]
     with torch.inference_mode():
         run = model.run(
@@ -45,7 +45,7 @@ def patterns(
             scored=prompts.steps,
             columns=prompts.tokens[0, :1],
         )
-    return torch.stack([run.sites[site] for site in sites])
+    return torch.stack([run.sites[site].to(model.device, torch.float32) for site in sites])
 
 
 def attention(model: Decoder, behavior: Behavior) -> Attention:

@@ -41,6 +41,7 @@ from cutaway.circuits.patching import sweep
 from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress
 from cutaway.core.sources import Url, fetch
+from cutaway.core.work import Work
 from cutaway.decoder import Decoder, Site, parse_site
 
 Tick = Callable[[int], None]
@@ -54,6 +55,7 @@ def acronyms(
     file: Path | None = None,
     seed: int = 0,
     progress: Progress = Progress(),  # noqa: B008 - has no state
+    work: Work | None = None,
 ) -> list[Line]:
     """All published numbers of the paper beside those of `model`, which must have GPT-2 small's shape.
 
@@ -61,6 +63,7 @@ def acronyms(
         n: prompts, the first of the file; at least 2, for a standard error.
         file: the paper's prompts; else `$CUTAWAY_DATA/acronyms/acronyms_2_common.txt`, else the authors' repository.
         seed: of the shuffles that corrupt.
+        work: deals measurements out to ranks, which all must call this, and keeps them in a journal.
 
     Raises:
         CutawayError: a model of another shape or without a tokenizer, prompts that cannot be had, n out of range.
@@ -69,18 +72,18 @@ def acronyms(
     behavior = paper_prompts(prompt_file(file), model.tokenizer, n, bos=paper.BOS, seed=seed).to(model.device)
     lines: list[Line] = []
     with progress.stage("build the circuit up, head by head"):
-        lines += build_up(model, behavior)
+        lines += build_up(model, behavior, work)
     with progress.stage("patch heads"):
-        lines += head_effects(model, behavior)
+        lines += head_effects(model, behavior, work)
     with progress.stage("patch the residual stream"):
-        lines += stream_effects(model, behavior)
+        lines += stream_effects(model, behavior, work)
     with progress.stage("read attention and letter matrices"):
         pattern = patterns(model, behavior.clean)
         lines += attention_lines(behavior, pattern)
         lines += previous_lines(behavior, pattern)
         lines += letter_lines(model)
     with progress.stage("exchange positions", len(paper.SWAPS) * paper.LAYERS * paper.HEADS) as tick:
-        lines += position_lines(model, behavior, tick)
+        lines += position_lines(model, behavior, tick, work)
     return lines
 
 
@@ -122,10 +125,10 @@ def _check(model: Decoder, n: int) -> None:
 # --- the measurements, one a section ------------------------------------------------------------------------------------
 
 
-def build_up(model: Decoder, behavior: Behavior) -> list[Line]:
+def build_up(model: Decoder, behavior: Behavior, work: Work | None = None) -> list[Line]:
     """The whole model, every head ablated, and the circuit's heads put back one by one."""
     section, lines = "Circuit built up head by head, all others mean-ablated: logit difference", []
-    isolation = Isolation(model, behavior)
+    isolation = Isolation(model, behavior, work=work)
     full = isolation.full()
     for i, published in enumerate(paper.FULL_MODEL):
         lines.append(
@@ -159,13 +162,14 @@ def build_up(model: Decoder, behavior: Behavior) -> list[Line]:
     return lines
 
 
-def head_effects(model: Decoder, behavior: Behavior) -> list[Line]:
+def head_effects(model: Decoder, behavior: Behavior, work: Work | None = None) -> list[Line]:
     """Every head with a published effect, patched at the positions the paper patches."""
     lines = []
     for corruption, read in paper.HEADS_READ.items():
         cells = {key: heads for key, heads in paper.HEAD_EFFECTS.items() if key[0] == corruption}
         sites = [parse_site(head) for head in _distinct(head for heads in cells.values() for head in heads)]
-        effects = sweep(model, behavior, corruption, sites=sites, roles=_distinct(role for _, _, role in cells))
+        roles = _distinct(role for _, _, role in cells)
+        effects = sweep(model, behavior, corruption, sites=sites, roles=roles, work=work)
         for (_, letter, role), heads in cells.items():
             section = f"Corrupted {corruption}: effect of patching a head on the logit difference"
             for head, published in heads.items():
@@ -175,7 +179,7 @@ def head_effects(model: Decoder, behavior: Behavior) -> list[Line]:
     return lines
 
 
-def stream_effects(model: Decoder, behavior: Behavior) -> list[Line]:
+def stream_effects(model: Decoder, behavior: Behavior, work: Work | None = None) -> list[Line]:
     """The residual stream before a layer, patched at one role."""
     lines = []
     for corruption, read in paper.STREAM_READ.items():
@@ -183,7 +187,7 @@ def stream_effects(model: Decoder, behavior: Behavior) -> list[Line]:
         layers = _distinct(layer for wanted in cells.values() for layer, _ in wanted)
         roles = _distinct(role for wanted in cells.values() for _, role in wanted)
         sites = {layer: Site(layer, "resid_pre") for layer in layers}
-        effects = sweep(model, behavior, corruption, sites=list(sites.values()), roles=roles)
+        effects = sweep(model, behavior, corruption, sites=list(sites.values()), roles=roles, work=work)
         section = f"Corrupted {corruption}: effect of patching the residual stream on the logit difference"
         for (_, letter), wanted in cells.items():
             for (layer, role), published in wanted.items():
@@ -249,9 +253,9 @@ def _off_sd(matrix: LetterMatrix) -> float:
     return matrix.matrix[~torch.eye(26, dtype=torch.bool)].std().item()
 
 
-def position_lines(model: Decoder, behavior: Behavior, tick: Tick) -> list[Line]:
+def position_lines(model: Decoder, behavior: Behavior, tick: Tick, work: Work | None = None) -> list[Line]:
     """What exchanging positions, and the attention to BOS, does to 8.11 and to the logit difference."""
-    found = positional(model, behavior, [parse_site(paper.SWAPPED_HEAD)], pairs=list(paper.SWAPS), tick=tick)
+    found = positional(model, behavior, [parse_site(paper.SWAPPED_HEAD)], pairs=list(paper.SWAPS), work=work, tick=tick)
     lines = _swap_lines(behavior, {(swap.pair, swap.condition): swap for swap in found.swaps})
     section = "Attention of one head to BOS exchanged between two words: effect on the logit difference"
     for pair, letters in paper.FIRST_EFFECTS.items():

@@ -12,6 +12,7 @@ from cutaway.circuits.gradients import EMBEDDING, Contrast, contrasts
 from cutaway.circuits.graph import CHANNELS, EMBED, LOGITS, feeds, senders
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.patching import sweep
+from cutaway.circuits.paths import path_patch
 from cutaway.circuits.variant import head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder, Patch, Site
@@ -175,6 +176,18 @@ def test_dropping_is_averaged_over_the_layers_that_can_differ():
 
 
 # --- edges ------------------------------------------------------------------------------------------------------------
+
+
+@every_linear
+@pytest.mark.parametrize("direction", ["noising", "denoising"])
+def test_edge_attribution_is_the_exact_path_patch_on_a_linear_model(kind, direction):
+    model, behavior = linear_decoder(kind), random_behavior(7, prompts=2, steps=2, alternatives=1)
+    for corruption in behavior.corruptions:
+        found = attribute_edges(model, behavior, corruption, direction=direction)
+        exact = path_patch(model, behavior, corruption, direction=direction)
+        assert found.edges == exact.edges
+        torch.testing.assert_close(found.values, exact.values, rtol=0, atol=LIMIT, equal_nan=True)
+        assert exact.values.nan_to_num().abs().max() > 0.1
 
 
 def nodes(model: Decoder) -> list[Site]:

@@ -1,0 +1,254 @@
+"""Exact path patching: what one part of the model does to the answer through one input of another part.
+
+    effect(sender → receiver) = metric of a run in which the receiver reads what the sender would have written − metric of the base run
+
+Wang et al. 2022 (arXiv 2211.00593, §3.1 and appendix); Goldowsky-Dill et al. 2023 (arXiv 2304.05969). Two steps:
+
+1. The sender's output is replaced and all heads are held at what they put out in the base run, so that the change reaches the
+   receiver by the residual stream alone: directly (MLPs held as well), or through MLPs (MLPs computed anew).
+   Only one input of the receiver changes: the queries, the keys or the values of a head, or the input of an MLP. What the
+   receiver puts out then is noted.
+2. The receiver's output is replaced by that, in a run in which all else is free. For the logits as the receiver there is
+   no second step: the effect is the direct one.
+
+Step 1 runs for all senders of a layer at once, and for all receivers of each: one pass up the stream. Step 2 is a variant for
+each edge (`engine.py`), so that it starts at the receiver and shares what the variants share.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cutaway.circuits.behavior import Behavior
+from cutaway.circuits.effects import Convention, EdgeMap
+from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
+from cutaway.circuits.graph import CHANNELS, EMBED, LOGITS, Edge, Receiver, Sender, feeds, heads_of
+from cutaway.circuits.graph import edges as all_edges
+from cutaway.circuits.metrics import scorer
+from cutaway.circuits.patching import SIGNS, Tick
+from cutaway.circuits.reference import from_run
+from cutaway.circuits.resume import fingerprint
+from cutaway.circuits.variant import Reference, Trace, Variant
+from cutaway.core.errors import CutawayError
+from cutaway.core.journal import name_of
+from cutaway.core.work import Groups, Work
+from cutaway.decoder import Decoder, Site
+from cutaway.decoder.model import Layer
+
+TOGETHER = 8
+"""Senders of a layer go up the stream together: as many as fit into so many budgets of tokens."""
+
+
+def path_patch(
+    model: Decoder,
+    behavior: Behavior,
+    corruption: str,
+    *,
+    edges: Sequence[Edge] | None = None,
+    through_mlps: bool = False,
+    direction: Literal["noising", "denoising"] = "noising",
+    metric: str = "logit_diff",
+    budget: int = TOKEN_BUDGET,
+    tick: Tick = lambda done: None,
+    work: Work | None = None,
+) -> EdgeMap:
+    """Exact effect of each edge on each answer token.
+
+    Args:
+        edges: all of the model if None; those with one sender share the first step.
+        through_mlps: the sender reaches the receiver through the MLPs between them as well.
+        direction, metric, budget, tick, work: as in `patching.sweep`.
+
+    Raises:
+        CutawayError: no such corruption or direction, or an edge that the model has not.
+    """
+    if corruption not in behavior.corruptions:
+        known = ", ".join(behavior.corruptions)
+        raise CutawayError(f"behaviour {behavior.name!r} has no corruption {corruption!r}: it has {known}")
+    if direction not in SIGNS:
+        raise CutawayError(f"direction is {direction!r}: give {' or '.join(SIGNS)}")
+    cells = tuple(all_edges(model.config) if edges is None else (_checked(edge, model) for edge in edges))
+    work, past, prompts = work or Work(), shared_past(model, behavior), fingerprint(behavior)
+    values = torch.full((len(cells), len(behavior), behavior.n_steps), torch.nan)
+    for number, (steps, corrupt) in enumerate(behavior.corruptions[corruption].runs):
+        base, source = (behavior.clean, corrupt) if direction == "noising" else (corrupt, behavior.clean)
+        score = scorer(behavior).steps(steps)
+
+        def patched(mine: list[int], steps=steps, base=base, source=source, score=score) -> Groups:
+            engine, other = (
+                Engine(model, behavior, rows, columns=score.columns, steps=steps, past=past, budget=budget)
+                for rows in (base, source)
+            )
+            stream = Stream.of(engine, other, through_mlps)
+            before = score.measure(metric, stream.trace.logits)
+            groups = stream.logits([cells[i] for i in mine])
+            return ((group, score.measure(metric, logits) - before) for group, logits in groups)
+
+        about = ("paths", model.source, prompts, corruption, number, direction, metric, through_mlps)
+        names = [name_of(*about, str(edge)) for edge in cells]
+        with torch.inference_mode():
+            values[:, :, list(steps)] = work.measure(names, (len(behavior), len(steps)), patched, tick)
+    convention = Convention(
+        "exact", direction, corruption, metric, SIGNS[direction], model.source, len(behavior),
+        int(behavior.recipe.get("seed", 0)),
+    )  # fmt: skip
+    return EdgeMap(cells, behavior.step_names, values, convention)
+
+
+def _checked(edge: Edge, model: Decoder) -> Edge:
+    for end in (edge.sender, edge.receiver):
+        if isinstance(end, Site):
+            end.check(model.config)
+    if not feeds(edge.sender, edge.receiver, model.config):
+        raise CutawayError(f"edge {edge}: {edge.sender} stands after what {edge.receiver} reads; give a later receiver")
+    return edge
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What the receivers above a sender put out when each reads the changed stream: layer by layer, for some senders.
+
+    Layers that the senders do not reach are absent.
+    """
+
+    z: dict[str, dict[int, Float[Tensor, "sender batch pos head d_head"]]]
+    """channel → layer → every head's z with that input of it changed."""
+    mlp_out: dict[int, Float[Tensor, "sender batch pos d_model"]]
+    logits: Float[Tensor, "sender batch step column"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The residual stream of a base run, and what senders would add to it."""
+
+    engine: Engine
+    trace: Trace
+    reference: Reference
+    through_mlps: bool
+
+    @classmethod
+    def of(cls, engine: Engine, other: Engine, through_mlps: bool) -> "Stream":
+        return cls(engine, engine.trace(), from_run(engine, other, other.trace()), through_mlps)
+
+    def logits(self, edges: Sequence[Edge]) -> Iterator[tuple[list[int], Float[Tensor, "edge batch step column"]]]:
+        """Logits with each edge patched, some at a time: (indices into `edges`, logits)."""
+        by_sender: dict[Sender, list[int]] = {}
+        for i, edge in enumerate(edges):
+            by_sender.setdefault(edge.sender, []).append(i)
+        for together in self._together(list(by_sender)):
+            reached = self.ascend(together)
+            for s, sender in enumerate(together):
+                yield from self._receive(s, reached, by_sender[sender], edges)
+
+    def _together(self, senders: list[Sender]) -> Iterator[list[Sender]]:
+        """Senders of one layer, as many as the budget allows; the embedding alone."""
+        layers: dict[int, list[Sender]] = {}
+        for sender in senders:
+            layers.setdefault(-1 if sender == EMBED else sender.layer, []).append(sender)
+        room = max(1, TOGETHER * self.engine.budget // self.engine.prompts.tokens.numel())
+        for group in layers.values():
+            yield from (group[i : i + room] for i in range(0, len(group), room))
+
+    # --- step 1: from the senders up ----------------------------------------------------------------------------------
+
+    def ascend(self, senders: Sequence[Sender]) -> Reached:
+        """What every receiver above puts out; the senders all stand in one layer, or are the embedding."""
+        model, trace = self.engine.model, self.trace
+        bottom = -1 if senders[0] == EMBED else senders[0].layer
+        at_heads, at_mlp = (self._writes(senders, kind) for kind in ("z", "mlp_out"))
+        added = self._writes(senders, "resid_pre")
+        z: dict[str, dict[int, Tensor]] = {channel: {} for channel in CHANNELS}
+        mlp_out: dict[int, Tensor] = {}
+        for layer in model.layers[max(bottom, 0) :]:
+            i, resid = layer.index, trace.resid_pre[layer.index]
+            if i > bottom:
+                for channel, out in self._attend(layer, added).items():
+                    z[channel][i] = out
+            above = added + at_heads if i == bottom else added
+            mid = resid if layer.config.parallel else resid + _attn_out(layer, layer.write(trace.z[i]))
+            out = layer.mlp(mid + (added if layer.config.parallel else above))
+            mlp_out[i] = out
+            added = above + (out - layer.mlp(mid)) if self.through_mlps else above
+            added = added + at_mlp if i == bottom else added
+        last = model.layers[-1]
+        resid = last.finish(trace.resid_pre[-1], last.write(trace.z[-1])) + added
+        at = self.engine.prompts.steps.repeat(len(senders), 1)
+        logits = model.logits(resid.flatten(0, 1), at, self.engine.columns).unflatten(0, (len(senders), -1))
+        return Reached(z, mlp_out, logits)
+
+    def _writes(self, senders: Sequence[Sender], kind: str) -> Float[Tensor, "sender batch pos d_model"]:
+        """What the senders of one kind would add to the stream; zero for those of another kind."""
+        trace, out = self.trace, torch.zeros_like(self.trace.resid_pre[0]).repeat(len(senders), 1, 1, 1)
+        for row, sender in zip(out, senders, strict=True):
+            site = Site(0, "resid_pre") if sender == EMBED else sender
+            if site.kind != kind:
+                continue
+            old, new = (getattr(of, kind)[site.layer] for of in (trace, self.reference))
+            where = self.reference.where.reshape(*self.reference.where.shape, *[1] * (old.ndim - 2))
+            new = torch.where(where, new, old)
+            if kind == "z":
+                layer, swapped = self.engine.model.layers[site.layer], old.clone()
+                swapped[:, :, site.head] = new[:, :, site.head]
+                row.copy_(_attn_out(layer, layer.write(swapped)) - _attn_out(layer, layer.write(old)))
+            else:
+                row.copy_(new - old)
+        return out
+
+    def _attend(self, layer: Layer, added: Float[Tensor, "sender batch pos d_model"]) -> dict[str, Tensor]:
+        """z of every head of a layer, `[sender, batch, pos, head, d_head]`, with its queries, its keys or its values changed."""
+        resid, senders = self.trace.resid_pre[layer.index], len(added)
+        q, k, v = layer.qkv((resid + added).flatten(0, 1))
+        same = [x.repeat(senders, 1, 1, 1) for x in layer.qkv(resid)]
+        mixed = {"q": (q, same[1], same[2]), "k": (same[0], k, same[2]), "v": (same[0], same[1], v)}
+        return {channel: self._mix(layer, *inputs).unflatten(0, (senders, -1)) for channel, inputs in mixed.items()}
+
+    def _mix(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "rows pos head d_head"]:
+        frame, past = self.engine.frame, self.engine.past
+        return layer.mix(layer.pattern(*layer.rotated(q, k, frame), frame, past), v, past)
+
+    # --- step 2: from each receiver on --------------------------------------------------------------------------------
+
+    def _receive(
+        self, s: int, reached: Reached, indices: list[int], edges: Sequence[Edge]
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Logits of the edges out of the `s`-th sender; `indices` into `edges` say which."""
+        kinds: dict[str, list[int]] = {}
+        for i in indices:
+            kinds.setdefault(_kind(edges[i].receiver), []).append(i)
+        for kind, some in kinds.items():
+            if kind == LOGITS:
+                yield some, reached.logits[s][None].repeat(len(some), 1, 1, 1)
+                continue
+            variants = [Variant(self._replaced(edges[i].receiver)) for i in some]
+            reference = self._reference(s, reached, kind)
+            for group, logits in self.engine.run(variants, reference, self.trace):
+                yield [some[i] for i in group], logits
+
+    def _replaced(self, receiver: Receiver) -> frozenset[Site]:
+        return heads_of(receiver, self.engine.model.config) or frozenset({receiver})
+
+    def _reference(self, s: int, reached: Reached, kind: str) -> Reference:
+        """What the receivers put out when they read the `s`-th sender's change at one kind of input."""
+        changed = reached.mlp_out if kind == "mlp_out" else reached.z[kind]
+        pick = partial(_picked, s=s, changed=changed)
+        trace, everywhere = self.trace, torch.ones_like(self.reference.where)
+        z, mlp_out = (trace.z, pick(trace.mlp_out)) if kind == "mlp_out" else (pick(trace.z), trace.mlp_out)
+        return Reference(z, mlp_out, trace.resid_pre, everywhere, self.reference.first)
+
+
+def _kind(receiver: Receiver) -> str:
+    return LOGITS if receiver == LOGITS else receiver.kind
+
+
+def _picked(base: tuple[Tensor, ...], s: int, changed: dict[int, Tensor]) -> tuple[Tensor, ...]:
+    return tuple(changed[i][s] if i in changed else x for i, x in enumerate(base))
+
+
+def _attn_out(layer: Layer, written: Tensor) -> Tensor:
+    """What the heads add to the stream: what they wrote, behind the second norm where there is one."""
+    return layer.post1(written) if layer.config.post_norms else written

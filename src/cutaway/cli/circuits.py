@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cutaway.circuits.config import Find
 from cutaway.cli.terminal import command_line, dtype_of, free, listing, new_console
+from cutaway.core.errors import CutawayError
 
 circuits = App(name="circuits", help="Find, verify and explain the circuit of heads behind a behaviour.")
 
@@ -156,6 +157,8 @@ def benchmark(
     out
         The run folder; default runs/benchmark.
     """
+    from itertools import chain
+
     from cutaway.circuits import benchmark as bench
     from cutaway.circuits.search.record import method
     from cutaway.circuits.search.record import methods as every_method
@@ -163,63 +166,31 @@ def benchmark(
     from cutaway.core.runs import new_run
 
     chosen = [method(name) for name in _split(methods)] or list(every_method().values())
-    progress, console = TerminalProgress(), new_console()
-    records, planted = _asked(on)
-    folder = out or free(Path("runs") / "benchmark")
+    records, planted = bench.asked(_split(on))
+    draws = range(seeds if planted else 0)
+    progress, folder = TerminalProgress(), out or free(Path("runs") / "benchmark")
     settings = {"methods": [m.name for m in chosen], "on": on or "all", "model": model, "seeds": seeds, "n": n}
-    with new_run(folder, config=settings, command=command_line(), seed=list(range(seeds))) as run:
-        cases = _known_cases(records, model, n, progress, named=bool(on))
-        total = len(cases) + planted * seeds * len(bench.circuits())
+    with new_run(folder, config=settings, command=command_line(), seed=list(draws)) as run:
+        cases = bench.published_cases(records, model, n, progress)
+        total = len(cases) + len(draws) * len(bench.circuits())
         if not total:
             raise CutawayError(
                 "no circuit to look for: ask for --on planted, or give --model a folder with GPT-2's weights"
             )
         with progress.stage(f"{total} models, {len(chosen)} methods", total * len(chosen)) as tick:
-            scores = bench.run(cases, chosen, tick)
-            scores += bench.run(bench.planted_cases(range(seeds * planted), n), chosen, tick)
-        groups = bench.by_group(scores, chosen)
-        whole = bench.summaries([s for s in scores if s.group not in {c.group for c in cases}], chosen)
-        run.json("benchmark.json", {"planted": whole, "groups": groups, "scores": list(map(bench.rounded, scores))})
-    for record in (record for record in records if record.name in groups):
+            scores = bench.run(chain(cases, bench.planted_cases(draws, n)), chosen, tick)
+        run.json("benchmark.json", bench.to_dict(scores, chosen))
+    console, groups = new_console(), bench.by_group(scores, chosen)
+    for record in (record for record in records if record.name in {case.name for case in cases}):
         console.print(f"\n{record.name}: {len(record.heads)} published heads of {record.model} ({record.citation})")
-        console.print(listing(bench.HEADER, bench.rows(groups[record.name], 1)))
+        console.print(listing(bench.HEADER, bench.rows(groups[record.name])))
         if record.published:
-            console.print(f"for comparison, {record.published}")
-    if whole:
-        console.print(f"\nplanted: {whole[0].tpr.n} models")
-        console.print(listing(bench.HEADER, bench.rows(whole, whole[0].tpr.n)))
+            console.print(f"published beside it: {record.published}")
+    if draws:
+        console.print(f"\nplanted: {len(draws) * len(bench.circuits())} models")
+        console.print(listing(bench.HEADER, bench.rows(bench.summaries(bench.planted_only(scores), chosen))))
     console.print(f"Written to {folder}.")
 
 
 def _split(names: str) -> list[str]:
     return [name for name in names.replace(",", " ").split() if name]
-
-
-def _asked(on: str) -> tuple[list, bool]:
-    """The published circuits asked for, and whether the planted ones are."""
-    from cutaway.circuits.known import known_circuit, known_circuits
-
-    names = _split(on) or ["planted", *known_circuits()]
-    return [known_circuit(name) for name in names if name != "planted"], "planted" in names
-
-
-def _known_cases(records: list, model: str, n: int, progress, *, named: bool) -> list:
-    """The published circuits whose model can be had. One line says which cannot; it is no error unless they were named."""
-    from cutaway.circuits.benchmark import known_case
-    from cutaway.decoder import load
-
-    away = [record for record in records if not record.loads]
-    if away:
-        left = ", ".join(f"{record.name} ({record.model})" for record in away)
-        progress.say(f"left out, because no family here reads the model: {left}")
-    records = [record for record in records if record.loads]
-    if not records:
-        return []
-    try:
-        with progress.stage(f"load {model}"):
-            loaded = load(model)
-        return [known_case(record, loaded, n) for record in records]
-    except CutawayError as error:
-        names = ", ".join(record.name for record in records)
-        progress.say(f"left out, because {model} cannot be had: {names} ({error})")
-        return []

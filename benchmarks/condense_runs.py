@@ -32,6 +32,7 @@ def condense(folder: Path) -> dict:
             name: verified[name]
             for name in ("n", "ablation", "faithfulness", "complement", "incompleteness", "random_circuits", "model", "circuit")
         },
+        "sensitivity": read("sensitivity.json") if (folder / "sensitivity.json").exists() else None,
         "letters": {
             head: {name: {k: m[k] for k in ("diagonal", "off_diagonal", "row_max")} for name, m in quadrants.items()}
             for head, quadrants in letters["matrices"].items()

@@ -16,6 +16,8 @@ from cutaway.cli import run
 from cutaway.core.progress import Progress
 from cutaway.decoder.planted.record import circuits
 
+from .gpt2_shaped import MOVER, random_gpt2
+
 HEADS = [Site(layer, "z", head) for layer in range(3) for head in range(4)]
 
 
@@ -175,3 +177,15 @@ def test_mistakes_are_one_line_and_leave_nothing(capsys, tmp_path, words, said):
     assert len(lines) == 1
     assert said in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_published_circuit_is_looked_for_in_a_model_of_its_shape(gpt2):
+    """A decoder of GPT-2's shape, random but for its letter mover at 8.11: of the eight published heads that one is found."""
+    model = random_gpt2(192, gpt2)
+    case = known_case(known_circuit("acronyms"), model, n=6)
+    assert len(case.truth) == 8
+    got = score(case, method("atp"))
+    assert str(MOVER) in got.found
+    assert str(MOVER) not in got.missed
+    assert got.auroc is not None
+    assert len(got.missed) + round(8 * got.tpr) == 8

@@ -64,7 +64,7 @@ def tables(result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=9, help="draws of every planted circuit")
-    parser.add_argument("--n", type=int, default=12, help="prompts that a method looks at")
+    parser.add_argument("--n", type=int, default=8, help="prompts that a method looks at")
     parser.add_argument("--methods", nargs="*", default=[], help="default: all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the tables of a finished result")

@@ -81,7 +81,9 @@ def test_what_is_found_is_counted(cases):
     assert (got.tpr, got.fpr, got.auroc, got.top) == (3 / 4, 1 / 7, 1.0, 1.0)
     assert (got.missed, got.wrong) == ((str(HEADS[0]),), (str(HEADS[7]),))
     assert not got.exact
-    # a head aside is neither right nor wrong, in the circuit or out of it
+    # a head aside is neither right nor wrong, in the circuit or out of it, scored high or low
+    low = judge(case, "any", found(case, HEADS[:4], scores | {HEADS[4]: -99.0}), 1.0)
+    assert (low.auroc, low.top) == (1, 1)
     for heads in (HEADS[:4], HEADS[:5]):
         assert judge(case, "any", found(case, heads, scores), 1.0).exact
 

@@ -30,7 +30,7 @@ NEGATIVE = "negative"
 
 @dataclass(frozen=True)
 class Case:
-    """A model whose circuit is known. `aside` are true heads that a circuit may have or lack: neither right nor wrong."""
+    """A model whose circuit is known. `aside` are heads that matter but that a circuit may lack: neither right nor wrong."""
 
     name: str
     group: str
@@ -88,7 +88,7 @@ def asked(names: Sequence[str]) -> tuple[list[KnownCircuit], bool]:
     return [known_circuit(name) for name in names if name != "planted"], "planted" in names
 
 
-def planted_cases(seeds: Iterable[int], n: int = 12) -> Iterator[Case]:
+def planted_cases(seeds: Iterable[int], n: int = 8) -> Iterator[Case]:
     """Every planted circuit at every seed, with n prompts of the behaviour it is named after; made one at a time."""
     for circuit in circuits():
         for seed in seeds:
@@ -159,18 +159,18 @@ def score(case: Case, method: Method) -> Score:
 
 def judge(case: Case, method: str, found: Found, seconds: float) -> Score:
     """What was found beside what is there."""
-    others = frozenset(found.scores) - case.truth - case.aside
+    counted = {site: value for site, value in found.scores.items() if site not in case.aside}
+    others = counted.keys() - case.truth
     wrong, missed = found.heads & others, case.truth - found.heads
-    matter = case.truth | case.aside
-    best = ranked(found.scores)[: len(matter)]
+    best = ranked(counted)[: len(case.truth)]
     return Score(
         case.name,
         case.group,
         method,
         tpr=1 - len(missed) / len(case.truth),
         fpr=len(wrong) / len(others) if others else 0.0,
-        auroc=auroc(found.scores, matter),
-        top=len(matter.intersection(best)) / len(matter),
+        auroc=auroc(counted, case.truth),
+        top=len(case.truth.intersection(best)) / len(case.truth),
         found=_names(found.heads),
         missed=_names(missed),
         wrong=_names(wrong),

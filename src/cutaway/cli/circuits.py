@@ -137,7 +137,7 @@ def benchmark(
     on: str = "",
     model: Annotated[str, Parameter(alias="-m")] = "gpt2",
     seeds: int = 9,
-    n: Annotated[int, Parameter(alias="-n")] = 12,
+    n: Annotated[int, Parameter(alias="-n")] = 8,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
 ) -> None:
     """Search methods on circuits that are known: TPR, FPR and AUROC of heads, with intervals over models.

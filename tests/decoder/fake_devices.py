@@ -39,7 +39,9 @@ class FakeDevices(TorchFunctionMode):
         if func in (Tensor.to, Tensor.cpu):
             return self.move(CPU if func is Tensor.cpu else None, *args, **kwargs)
         device = kwargs.pop("device", None)
-        places = {self.place_of(x) for x in tensors((args, kwargs)) if x.ndim}
+        given = tensors((args, kwargs))
+        # a single number may come from anywhere
+        places = {self.place_of(x) for x in given if x.ndim} or {self.place_of(x) for x in given[:1]}
         assert len(places) < 2, f"{getattr(func, '__name__', func)} got tensors on {' and '.join(map(str, places))}"
         out = func(*args, **kwargs)
         return self.note(out, torch.device(device) if device is not None else places.pop() if places else CPU)

@@ -53,8 +53,8 @@ def direct(model: Decoder, behavior: Behavior) -> Direct:
 
 
 def _at(x: Tensor, steps: Tensor) -> Tensor:
-    """[batch, pos, …] at the scored positions."""
-    return x.gather(1, steps.reshape(*steps.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:]))
+    """[batch, pos, …] at the scored positions, where these are."""
+    return x.to(steps.device).gather(1, steps.reshape(*steps.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:]))
 
 
 def _final_stream(model: Decoder, trace: Trace) -> Float[Tensor, "batch pos d_model"]:
@@ -73,7 +73,7 @@ def _through(
 ) -> Float[Tensor, "batch head step column"]:
     """Each head's z to logits: W_O, the norms with the scale of the run, the unembedding (no softcap, no bias)."""
     block, c = model.layers[layer], model.config
-    W_O = block.o.weight.unflatten(1, (c.n_heads, c.d_head))  # [d_model, head, d_head]
+    W_O = block.o.weight.to(z.device).unflatten(1, (c.n_heads, c.d_head))  # [d_model, head, d_head]
     wrote = torch.einsum("bshd,mhd->bhsm", z, W_O)
     if c.post_norms:
         wrote = _scaled(block.post1, wrote, _at(block.write(trace.z[layer]), steps)[:, None])
@@ -86,7 +86,7 @@ def _scaled(norm, x: Tensor, stream: Tensor) -> Tensor:
         return x
     if norm.kind == "layer":
         x, stream = x - x.mean(-1, keepdim=True), stream - stream.mean(-1, keepdim=True)
-    return x * torch.rsqrt(stream.square().mean(-1, keepdim=True) + norm.eps) * (norm.weight + norm.offset)
+    return x * torch.rsqrt(stream.square().mean(-1, keepdim=True) + norm.eps) * (norm.weight.to(x.device) + norm.offset)
 
 
 def _split(logits: Float[Tensor, "batch head step column"], score: Scorer) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,8 @@ def copying_score(model: Decoder, head: Site, *, top: int = 5) -> dict[str, floa
             nothing = torch.zeros_like(x)[:, None]
             x = first.finish(x[:, None], nothing)[:, 0]
         block = model.layers[head.layer]
-        logits = model.read_out(model.final_norm(_values(model, head, block.norm1(x))))
+        written = _values(model, head, block.norm1(block.here(x)))
+        logits = model.read_out(model.final_norm(written.to(model.device)))
         best = logits.topk(top, dim=-1).indices.cpu()
     return {
         name: (best == torch.tensor(ids)[:, None]).any(-1).float().mean().item()
@@ -92,7 +93,8 @@ def copying_score(model: Decoder, head: Site, *, top: int = 5) -> dict[str, floa
 
 
 def _head_ov(model: Decoder, site: Site, x: Tensor) -> Tensor:
-    return _values(model, site, _gain(model.layers[site.layer].norm1, x))
+    block = model.layers[site.layer]
+    return _values(model, site, _gain(block.norm1, block.here(x))).to(x.device)
 
 
 def _values(model: Decoder, site: Site, x: Float[Tensor, "letter d_model"]) -> Float[Tensor, "letter d_model"]:

@@ -28,9 +28,9 @@ from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.explain.attention import to_roles
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.resume import fingerprint
+from cutaway.circuits.variant import Reference, Trace, Variant, head_sites
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
-from cutaway.circuits.variant import Reference, Trace, Variant, head_sites
 from cutaway.decoder import Decoder, Patch, Site
 from cutaway.decoder.model import Layer
 
@@ -122,7 +122,7 @@ def exchange_first(
     pattern: Float[Tensor, "batch *heads query key"], a: Int[Tensor, " batch"], b: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch *heads query key"]:
     """Exchanges column 0 of the rows of query a and query b."""
-    rows = torch.arange(len(pattern), device=pattern.device)
+    rows, a, b = (x.to(pattern.device) for x in (torch.arange(len(pattern)), a, b))
     out = pattern.movedim(-2, 1).clone()  # [batch, query, *heads, key]
     out[rows, a, ..., 0], out[rows, b, ..., 0] = out[rows, b, ..., 0].clone(), out[rows, a, ..., 0].clone()
     return out.movedim(1, -2)
@@ -222,7 +222,8 @@ def _swap(
     sources = [behavior.roles.index(role) for role in behavior.sources]
     looks = torch.zeros(len(behavior), len(movers), behavior.n_steps, len(sources))
     if layers:
-        per_layer = to_roles(torch.stack([run.sites[Site(layer, "pattern")] for layer in layers]), behavior).cpu()
+        seen = torch.stack([run.sites[Site(layer, "pattern")].to(model.device) for layer in layers])
+        per_layer = to_roles(seen, behavior).cpu()
         for i, site in enumerate(movers):
             looks[:, i] = per_layer[layers.index(site.layer), :, site.head][..., sources]
     logit_diff = score.logit_diff(run.logits).mean(0).float().cpu()

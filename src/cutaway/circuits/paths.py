@@ -1,6 +1,6 @@
 """Exact path patching: what one part of the model does to the answer through one input of another part.
 
-    effect(sender → receiver) = metric of a run in which the receiver reads what the sender would have written − metric of the base run
+    effect(sender → receiver) = metric when the receiver reads what the sender would have written − metric of the base run
 
 Wang et al. 2022 (arXiv 2211.00593, §3.1 and appendix); Goldowsky-Dill et al. 2023 (arXiv 2304.05969). Two steps:
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble
 from cutaway.circuits.behaviors.marked import Piece, plain
 from cutaway.circuits.behaviors.record import Recipe
-from cutaway.circuits.behaviors.sentences import draw, enough, listed, of_role, one_token, row_of, shape
+from cutaway.circuits.behaviors.sentences import aligned, draw, enough, listed, of_role, one_token
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
@@ -110,10 +110,10 @@ def _sample(tokenizer: Tokenizer, arguments: list[str], words: list[str], config
         "everything": ([w, x, y, z], [u, v], others),
     }
     texts = {name: _pieces(*form) for name, form in forms.items()}
-    rows = {name: row_of(pieces, tokenizer, config.bos) for name, pieces in texts.items()}
-    clean, text = rows["clean"], plain(texts["clean"])
-    if clean is None or any(shape(row) != shape(clean) for row in rows.values()):
+    rows = aligned(texts, tokenizer, config.bos)
+    if rows is None:
         return None
+    clean, text = rows["clean"], plain(texts["clean"])
     answer, rivals = of_role(clean, "C"), [of_role(clean, role) for role in "ABD"]
     if any(len(ids) != config.name_tokens for ids in (answer, *rivals)):
         return None

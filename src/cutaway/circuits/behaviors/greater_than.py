@@ -20,7 +20,7 @@ from torch import Tensor
 from cutaway.circuits.behavior import Behavior, Sample, Variant, assemble
 from cutaway.circuits.behaviors.marked import Piece, plain
 from cutaway.circuits.behaviors.record import Recipe
-from cutaway.circuits.behaviors.sentences import draw, of_role, row_of, shape
+from cutaway.circuits.behaviors.sentences import aligned, draw, of_role
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
@@ -127,15 +127,15 @@ def _draft(tokenizer: Tokenizer, years: dict[str, int], rng: random.Random, conf
         "everything": (other, another, 1),
     }
     texts = {name: _pieces(*form) for name, form in forms.items()}
-    rows = {name: row_of(pieces, tokenizer, config.bos) for name, pieces in texts.items()}
-    clean, text = rows.pop("clean"), plain(texts["clean"])
-    if clean is None or of_role(clean, "YY") != (years[YEARS[start]],) or len(of_role(clean, "END")) != 1:
+    rows = aligned(texts, tokenizer, config.bos)
+    if rows is None:
         return None
-    if any(shape(row) != shape(clean) for row in rows.values()):
+    clean, text = rows.pop("clean"), plain(texts["clean"])
+    if of_role(clean, "YY") != (years[YEARS[start]],) or len(of_role(clean, "END")) != 1:
         return None
     below = tuple(years[year] for year in YEARS[: start + 1] if year in years)
-    corrupted = {name: (Variant((0,), row),) for name, row in rows.items()}
-    return Sample(text, clean, (years[YEARS[end]],), (below,), corrupted)
+    answer = years[YEARS[end]]
+    return Sample(text, clean, (answer,), (below,), {name: (Variant((0,), row),) for name, row in rows.items()})
 
 
 def _pieces(noun: str, century: int, start: int) -> list[Piece]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cutaway.circuits.behavior import Behavior, Sample, Variant, assemble
 from cutaway.circuits.behaviors.marked import Piece, plain
 from cutaway.circuits.behaviors.record import Recipe
-from cutaway.circuits.behaviors.sentences import draw, enough, listed, of_role, one_token, row_of, shape
+from cutaway.circuits.behaviors.sentences import aligned, draw, enough, listed, of_role, one_token
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
@@ -102,12 +102,13 @@ def _sample(
         "everything": tuple(others),
     }
     texts = {name: _pieces(filled, order, *names) for name, names in forms.items()}
-    rows = {name: row_of(pieces, tokenizer, bos) for name, pieces in texts.items()}
+    rows = aligned(texts, tokenizer, bos)
+    if rows is None:
+        return None
     clean, text = rows.pop("clean"), plain(texts["clean"])
     answer = tokenizer.encode(f"{text} {io}")[len(tokenizer.encode(text)) :]
     names = tuple(ids[name] for name in (io, s, s))
-    as_wished = clean is not None and tuple(of_role(clean, role)[0] for role in ("IO", "S1", "S2")) == names
-    if not as_wished or answer != [ids[io]] or any(shape(row) != shape(clean) for row in rows.values()):
+    if tuple(of_role(clean, role)[0] for role in ("IO", "S1", "S2")) != names or answer != [ids[io]]:
         return None
     return Sample(text, clean, (ids[io],), ((ids[s],),), {name: (Variant((0,), row),) for name, row in rows.items()})
 

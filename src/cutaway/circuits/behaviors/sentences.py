@@ -1,7 +1,7 @@
 """What behaviours made of sentences share: words of one token, text cut into roles, drawing until there are enough."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
 from cutaway.circuits.behavior import Row, Sample, Segment
@@ -46,9 +46,19 @@ def row_of(pieces: Sequence[Piece], tokenizer: Tokenizer, bos: int | None = None
     return ((Segment("BOS", (bos,)),) if bos is not None else ()) + tuple(segments)
 
 
-def shape(row: Row | None) -> list[tuple[str, int]] | None:
-    """Roles and how many tokens each has: what a corrupted prompt must share with its clean one."""
-    return None if row is None else [(segment.role, len(segment.ids)) for segment in row]
+def aligned(
+    forms: Mapping[str, Sequence[Piece]], tokenizer: Tokenizer, bos: int | None = None
+) -> dict[str, Row] | None:
+    """The prompt and its corrupted forms as rows; None unless all have the same roles with as many tokens each."""
+    rows: dict[str, Row] = {}
+    shapes = set()
+    for name, pieces in forms.items():
+        row = row_of(pieces, tokenizer, bos)
+        if row is None:
+            return None
+        rows[name] = row
+        shapes.add(tuple((segment.role, len(segment.ids)) for segment in row))
+    return rows if len(shapes) == 1 else None
 
 
 def of_role(row: Row, role: str) -> tuple[int, ...]:

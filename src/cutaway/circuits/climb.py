@@ -9,12 +9,12 @@ it is inside (while it is *young*) its queries, keys and values differ in the sp
 from bisect import bisect_right
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cutaway.circuits.plan import Block
 from cutaway.circuits.variant import Reference, Trace
-from cutaway.decoder.model import Frame, Layer
+from cutaway.decoder.model import Layer
 
 At = slice | Tensor
 """Positions: a range or a list of them."""
@@ -86,43 +86,51 @@ class Climb:
         below = stream if isinstance(at, slice) else stream[:, at - self.block.start]
         if not len(stream):
             return below
-        if self.swap.replaces_all(index, cells):
-            written = self.swap.reference.written(layer)[:, at].index_select(0, self.block.row[cells])
-        else:
-            z = self._attend(layer, stream, at)
-            written = layer.write(self.swap.z(index, z, cells, at))
+        left = self.swap.left(index, cells)
+        if left is None or (4 * len(left) > 3 * layer.config.n_heads) or layer.config.attn_softcap:
+            written = layer.write(self.swap.z(index, self._attend(layer, stream, at), cells, at))
+        else:  # what all heads write if replaced, and what the few that are left change
+            written = self._base(self.swap.reference.written(layer), cells, at)
+            if len(left):
+                change = self.swap.change(index, self._attend(layer, stream, at, left), cells, at, left)
+                W_O = layer.o.weight.unflatten(1, (-1, layer.config.d_head))[:, left].flatten(1)
+                written = written + change.flatten(-2) @ W_O.T
         return layer.finish(below, written, self.swap.on_mlp(index, cells, at))
 
-    def _attend(self, layer: Layer, stream: Tensor, at: At) -> Float[Tensor, "cell query head d_head"]:
-        """What the heads compute, with the keys and values that stand before and after those that changed."""
+    def _attend(
+        self, layer: Layer, stream: Tensor, at: At, heads: Tensor | None = None
+    ) -> Float[Tensor, "cell query some_head d_head"]:
+        """What the heads (all, or some) compute, with the keys and values that stand before and after those that changed."""
         index, block, base = layer.index, self.block, self.base
+        shared = layer.config.n_heads // layer.config.n_kv_heads
+        kv_heads = None if heads is None else heads // shared  # one for each head: what they share is copied
+        pick, pick_kv = slice(None) if heads is None else heads, slice(None) if heads is None else kv_heads
         old = len(stream)
         if block.stop < block.width:  # young cells ask and answer anew in their span only
             old = bisect_right(block.entry, 2 * index - 2)
         frame = self.frame if isinstance(at, slice) else self.frame.at(at - block.start)
-        k, v = (x.index_select(0, self._rows(x, len(stream))) for x in self.engine.behind(index, base.k[index], base.v[index]))
-        q = self._base(base.q[index], slice(0, len(stream)), at)
-        before = self.engine.offset
+        everyone, before = slice(0, len(stream)), self.engine.offset
+        k, v = (
+            self._base(x[:, :, pick_kv], everyone, slice(0, before + block.width))
+            for x in self.engine.behind(index, base.k[index], base.v[index])
+        )
+        q = self._base(base.q[index][:, :, pick], everyone, at)
         for cells, part in ((slice(0, old), self.from_start), (slice(old, len(stream)), self.span)):
             if cells.stop == cells.start:
                 continue
             width = part.stop - part.start
             x = layer.norm1(stream[cells, :width])
-            keys, values = layer.keys_values(x)
+            keys, values = layer.keys_values(x, kv_heads)
             turn = self.frame.at(slice(0, width))
             k[cells, before + part.start : before + part.stop] = layer.turned(keys, turn)
             v[cells, before + part.start : before + part.stop] = values
             if isinstance(at, slice):
-                q[cells, :width] = layer.turned(layer.queries(x), turn)
+                q[cells, :width] = layer.turned(layer.queries(x, heads), turn)
             else:
                 asks = (at < part.stop).nonzero()[:, 0]
                 places = at[asks] - part.start
-                q[cells, asks] = layer.turned(layer.queries(x[:, places]), self.frame.at(places))
-        keys_seen = slice(0, before + block.width)
-        return layer.attend(q, k[:, keys_seen], v[:, keys_seen], frame)
-
-    def _rows(self, x: Tensor, cells: int) -> Tensor:
-        return self.block.row[:cells]
+                q[cells, asks] = layer.turned(layer.queries(x[:, places], heads), self.frame.at(places))
+        return layer.attend(q, k, v, frame)
 
 
 class Swap:
@@ -145,9 +153,14 @@ class Swap:
         """May some heads of this layer be replaced otherwise than in the background?"""
         return self.touches("z", layer, cells) or bool(self.block.background.z[0, layer].any())
 
-    def replaces_all(self, layer: int, cells: slice) -> bool:
-        """Are all heads of this layer replaced everywhere, in these cells?"""
-        return self.everywhere and bool(self.block.replaced.z[cells, layer].all())
+    def left(self, layer: int, cells: slice) -> Int[Tensor, " some_head"] | None:
+        """The heads of this layer that some of these cells keep, if they replace the others everywhere; else None."""
+        return (~self.block.replaced.z[cells, layer]).any(0).nonzero()[:, 0] if self.everywhere else None
+
+    def change(self, layer: int, z: Tensor, cells: slice, at: At, heads: Tensor) -> Tensor:
+        """What `heads`, where a cell keeps them, compute other than the reference: `[cell, pos, some_head, d_head]`."""
+        kept = ~self.block.replaced.z[cells, layer][:, None, heads, None]
+        return torch.where(kept, z - self._values("z", layer, cells, at)[:, :, heads], 0)
 
     def z(self, layer: int, z: Tensor, cells: slice, at: At) -> Float[Tensor, "cell pos head d_head"]:
         if not self.touches("z", layer, cells):

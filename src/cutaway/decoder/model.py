@@ -156,15 +156,22 @@ class Layer(nn.Module):
         q, (k, v) = self.queries(x), self.keys_values(x)
         return touch("q", q), touch("k", k), touch("v", v)
 
-    def queries(self, x: Tensor) -> Float[Tensor, "batch pos head d_head"]:
-        """Of the normed stream; not yet rotated."""
-        q = self.q(x).unflatten(-1, (-1, self.config.d_head))
+    def queries(self, x: Tensor, heads: Tensor | None = None) -> Float[Tensor, "batch pos some_head d_head"]:
+        """Of the normed stream; not yet rotated. Of all heads or some."""
+        q = self._project(self.q, x, heads)
         return self.q_norm(q) if self.config.qk_norm else q
 
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the normed stream, `[batch, pos, kv_head, d_head]` each; not yet rotated."""
-        k, v = (part(x).unflatten(-1, (-1, self.config.d_head)) for part in (self.k, self.v))
+    def keys_values(self, x: Tensor, kv_heads: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Of the normed stream, `[batch, pos, kv_head, d_head]` each; not yet rotated. Of all key-value heads or some."""
+        k, v = (self._project(part, x, kv_heads) for part in (self.k, self.v))
         return (self.k_norm(k) if self.config.qk_norm else k), v
+
+    def _project(self, linear: nn.Linear, x: Tensor, heads: Tensor | None) -> Tensor:
+        weight, bias, size = linear.weight, linear.bias, (-1, self.config.d_head)
+        if heads is not None:
+            weight = weight.unflatten(0, size)[heads].flatten(0, 1)
+            bias = None if bias is None else bias.unflatten(0, size)[heads].flatten()
+        return F.linear(x, weight, bias).unflatten(-1, size)
 
     def rotated(self, q: Tensor, k: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
         return self.turned(q, frame), self.turned(k, frame)
@@ -199,18 +206,21 @@ class Layer(nn.Module):
 
     def attend(
         self,
-        q: Float[Tensor, "batch query head d_head"],
-        k: Float[Tensor, "batch key kv_head d_head"],
-        v: Float[Tensor, "batch key kv_head d_head"],
+        q: Float[Tensor, "batch query some_head d_head"],
+        k: Float[Tensor, "batch key some_kv_head d_head"],
+        v: Float[Tensor, "batch key some_kv_head d_head"],
         frame: Frame,
-    ) -> Float[Tensor, "batch query head d_head"]:
-        """`mix` of `pattern` in one fused call, for those who want no pattern. Every query must see some key."""
+    ) -> Float[Tensor, "batch query some_head d_head"]:
+        """`mix` of `pattern` in one fused call, for those who want no pattern. Every query must see some key.
+
+        The heads may be some of the layer's, if there is no soft cap.
+        """
         c = self.config
         if c.attn_softcap:
             return self.mix(self.pattern(q, k, frame), v)
         sees = self.here(frame.sees[c.window(self.index)])[:, None]
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        z = F.scaled_dot_product_attention(q, k, v, attn_mask=sees, scale=c.scale, enable_gqa=c.n_kv_heads != c.n_heads)
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=sees, scale=c.scale, enable_gqa=k.shape[1] != q.shape[1])
         return z.transpose(1, 2)
 
     def write(self, z: Float[Tensor, "batch pos head d_head"]) -> Float[Tensor, "batch pos d_model"]:

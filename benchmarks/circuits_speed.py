@@ -4,9 +4,9 @@
     python benchmarks/circuits_speed.py --quick    # a trial: 4 prompts, 1 repeat; nothing is written unless --out is given
 
 Every system is a process that has loaded its model once; they take turns grid by grid, so that a slow hour of the machine
-slows all alike. cutaway runs whole grids. A peer runs one forward pass a cell, all of the same size, so of a long grid it
-runs the cells of a random sample, the same for every peer and new in each repeat, and the whole is reckoned from them;
-`--cells 0` runs them all. Every cell that a peer has run is compared with cutaway's value of it.
+slows all alike. cutaway runs whole grids. A peer runs one forward pass a cell, all of the same size, so it runs a sample of
+a grid, the same for every peer and new in each repeat, and the whole is reckoned from it; `--cells 0` runs them all. Every
+cell that a peer has run is compared with cutaway's value of it.
 """
 
 import argparse
@@ -61,14 +61,14 @@ def table(result: dict) -> str:
     head = ["grid", "cutaway", *names, "ratio", "target", "peak / forward"]
     lines = []
     for model, found in result["models"].items():
-        plain = found["forward"]["cutaway"]["peak_bytes"]
         lines += [[f"{model}: {found['prompts']} prompts of {found['tokens_each']} tokens, seconds"]]
         for name, row in found["grids"].items():
             seconds = [row["peers"][peer].get("seconds") for peer in names]
+            more = row["cutaway"]["peak_over_forward"]
             ratio = f"{row['ratio']:.1f}×" if row["ratio"] else "–"
             lines.append([
                 name, f"{row['cutaway']['seconds']:.2f}", *("failed" if s is None else f"{s:.1f}" for s in seconds),
-                ratio, f"≥ {row['target']:g}×", f"{row['cutaway']['peak_bytes'] / plain:.2f}" if plain else "–",
+                ratio, f"≥ {row['target']:g}×", f"{more:.2f}" if more else "–",
             ])  # fmt: skip
     widths = [max(len(line[i]) for line in [head, *lines] if len(line) > 1) for i in range(len(head))]
     return "\n".join(
@@ -96,16 +96,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=6, help="cells of a grid that a peer runs in each repeat; 0: all")
+    parser.add_argument("--cells", type=int, default=3, help="cells of a grid that a peer runs in each repeat; 0: all")
     budget = inspect.signature(sweep).parameters["budget"].default
     parser.add_argument("--budget", type=int, default=budget, help="cutaway's tokens in flight")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cutaway-benchmarks")
     parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--quick", action="store_true", help="4 prompts, 1 repeat, 3 cells")
+    parser.add_argument("--quick", action="store_true", help="4 prompts, 1 repeat, 2 cells")
     given = parser.parse_args()
     if given.quick:
-        given.prompts, given.repeats, given.cells = 4, 1, 3
+        given.prompts, given.repeats, given.cells = 4, 1, 2
         given.out = None if given.out == RESULT else given.out
     return given
 

@@ -18,7 +18,7 @@ ABSOLUTE, RELATIVE = 1e-4, 1e-3
 """Effects agree if they differ by no more than ABSOLUTE + RELATIVE × |effect|."""
 
 
-Cells = list[tuple[int, int, int]]
+Cell = tuple[int, int, int]
 """(layer, head, position), −1 for all positions."""
 
 
@@ -29,7 +29,7 @@ class Part:
     sweep: int
     steps: tuple[int, ...]
     file: Path
-    cells: Cells
+    cells: list[Cell]
     """All of them, in the order of cutaway's result."""
 
 
@@ -101,13 +101,13 @@ class Race:
 
     def run(self) -> dict:
         """Warms everybody up, times a plain pass, then grid after grid, repeat after repeat."""
-        plain = self.parts[GRIDS[0].name][0].file
+        task = str(self.parts[GRIDS[0].name][0].file)
         for worker in self.workers:
-            worker.ask(do="warm", task=str(plain))
+            worker.ask(do="warm", task=task)
         forward = {worker.system.name: [] for worker in self.workers}
         for _ in range(self.given.repeats):
             for worker in self.workers:
-                forward[worker.system.name].append(worker.ask(do="forward", task=str(plain)))
+                forward[worker.system.name].append(worker.ask(do="forward", task=task))
         ours = {grid.name: [] for grid in GRIDS}
         peers = {
             grid.name: {p.name: Measured(sum(len(part.cells) for part in self.parts[grid.name])) for p in PEERS}
@@ -118,13 +118,14 @@ class Race:
                 self._turn(grid, repeat, ours[grid.name], peers[grid.name])
         for worker in self.workers:
             worker.close()
+        plain = forward[CUTAWAY.name][-1].get("peak_bytes", 0)
         return {
             "heads": len(self.heads),
             "prompts": self.given.prompts,
             "tokens_each": self.behavior.clean.tokens.shape[1],
             "systems": {worker.system.name: worker.about for worker in self.workers},
             "forward": {name: _forward(answers) for name, answers in forward.items()},
-            "grids": {grid.name: row(grid, ours[grid.name], peers[grid.name]) for grid in GRIDS},
+            "grids": {grid.name: row(grid, ours[grid.name], peers[grid.name], plain) for grid in GRIDS},
         }
 
     def _turn(self, grid: Grid, repeat: int, ours: list[dict], peers: dict[str, Measured]) -> None:
@@ -138,49 +139,55 @@ class Race:
         with np.load(out) as arrays:
             values = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
         rng = random.Random(f"{SEED} {self.model} {grid.name} {repeat}")
-        parts = self.parts[grid.name]
-        mine = [self._values(part, values[part.sweep]) for part in parts]
-        many = self.given.cells // len(parts) if self.given.cells else None
-        samples = [sample(part.cells, many, rng, mine[i] if not repeat else None) for i, part in enumerate(parts)]
+        parts, many = self.parts[grid.name], self.given.cells
+        # one pass is like another: of a grid with several runs a sample is of one of them, another one in each repeat
+        picked = [parts[repeat % len(parts)]] if many else parts
+        chosen = []
+        for part in picked:
+            mine = self._values(part, values[part.sweep])
+            cells = sample(part.cells, many, rng, mine)
+            chosen.append((part.file, cells, np.stack([mine[cell] for cell in cells])))
         turn = repeat % len(others)
         for worker in others[turn:] + others[:turn]:
-            self._peer(worker, grid, samples, mine, peers[worker.system.name])
+            self._peer(worker, len(parts), chosen, peers[worker.system.name])
         told = ", ".join(f"{name} {m.seconds[-1]:.1f}" for name, m in peers.items() if m.seconds)
         print(
             f"{self.model}, {grid.name}, repeat {repeat + 1}: cutaway {answer['seconds']:.2f} s; {told}",
             file=sys.stderr,
         )
 
-    def _values(self, part: Part, effects: np.ndarray) -> dict[tuple[int, int, int], np.ndarray]:
+    def _values(self, part: Part, effects: np.ndarray) -> dict[Cell, np.ndarray]:
         """cutaway's effects `[batch, step]` of every cell of a part, from those of its sweep `[head, role, batch, step]`."""
         cells = effects[..., list(part.steps)].reshape(-1, *effects.shape[2:3], len(part.steps))
         return dict(zip(part.cells, cells, strict=True))
 
-    def _peer(self, worker: Worker, grid: Grid, samples: list[Cells], mine: list[dict], into: Measured) -> None:
-        seconds, out = 0.0, self.work / "theirs.npy"
-        for part, cells, ours in zip(self.parts[grid.name], samples, mine, strict=True):
-            answer = worker.ask(do="cells", task=str(part.file), cells=cells, out=str(out))
+    def _peer(
+        self, worker: Worker, parts: int, chosen: list[tuple[Path, list[Cell], np.ndarray]], into: Measured
+    ) -> None:
+        """One peer's turn: some cells of some of a grid's parts, compared, and the time of the whole reckoned from them."""
+        out, setups, times = self.work / "theirs.npy", [], []
+        for file, cells, ours in chosen:
+            answer = worker.ask(do="cells", task=str(file), cells=cells, out=str(out))
             if "failed" in answer:
                 into.failed = answer["failed"]
                 return
-            seconds += answer["setup"] + statistics.mean(answer["cells"]) * len(part.cells)
-            into.cells += answer["cells"]
+            setups.append(answer["setup"])
+            times += answer["cells"]
             into.peaks.append(answer["peak_bytes"])
-            into.compare(np.stack([ours[cell] for cell in cells]), np.load(out))
-        into.seconds.append(seconds)
+            into.compare(ours, np.load(out))
+        into.cells += times
+        into.seconds.append(parts * statistics.mean(setups) + into.total * statistics.mean(times))
 
 
-def sample(cells: Cells, many: int | None, rng: random.Random, effects: dict | None = None) -> Cells:
-    """At least one cell, drawn at random, all if `many` is None; given the effects, one of them is the cell that does most.
+def sample(cells: list[Cell], many: int, rng: random.Random, effects: dict[Cell, np.ndarray]) -> list[Cell]:
+    """The cell that does most and others drawn at random, `many` in all; every cell if `many` is 0.
 
-    Most cells of a grid do little, so that a random handful would compare zeros with zeros.
+    Most cells of a grid do little, so that a random handful alone would compare zeros with zeros.
     """
-    if many is None or many >= len(cells):
+    if not 0 < many < len(cells):
         return cells
-    drawn = rng.sample(cells, max(1, many))
-    if effects:
-        drawn[0] = max(cells, key=lambda cell: float(np.abs(effects[cell]).mean()))
-    return list(dict.fromkeys(drawn))
+    most = max(cells, key=lambda cell: float(np.abs(effects[cell]).mean()))
+    return [most, *rng.sample([cell for cell in cells if cell != most], many - 1)]
 
 
 def _forward(answers: list[dict]) -> dict:
@@ -194,19 +201,24 @@ def _forward(answers: list[dict]) -> dict:
     }
 
 
-def row(grid: Grid, ours: list[dict], peers: dict[str, Measured]) -> dict:
-    """One row of the table: times, and the ratio to the fastest peer."""
+def row(grid: Grid, ours: list[dict], peers: dict[str, Measured], plain: int) -> dict:
+    """One row of the table: times, the ratio to the fastest peer, memory beside the `plain` bytes of a forward pass.
+
+    `flops` are those done and the fewest possible; None until the engine counts them.
+    """
     times = [answer["seconds"] for answer in ours]
     seconds = statistics.median(times)
     theirs = {peer.name: statistics.median(peers[peer.name].seconds) for peer in PEERS if peers[peer.name].seconds}
     counted = {peer.name: theirs[peer.name] for peer in PEERS if peer.counted and peer.name in theirs}
+    peak = max(answer["peak_bytes"] for answer in ours)
     fastest = min(counted, key=counted.get) if counted else None
     return {
         "about": grid.about,
         "cutaway": {
             "seconds": seconds,
             "seconds_of_each_repeat": times,
-            "peak_bytes": max(answer["peak_bytes"] for answer in ours),
+            "peak_bytes": peak,
+            "peak_over_forward": peak / plain if plain else None,
             "flops": ours[-1]["flops"],
         },
         "peers": {name: measured.to_dict() for name, measured in peers.items()},

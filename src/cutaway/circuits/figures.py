@@ -64,7 +64,7 @@ def draw(folder: Path) -> list[Path]:
         for name, figure in _figures(record):
             figure.draw_without_rendering()  # lays the panels out, once for both files
             figure.set_layout_engine("none")
-            written += [_save(figure, folder / "figures" / f"{name}.{kind}") for kind in ("svg", "png")]
+            written += [save(figure, folder / "figures" / f"{name}.{kind}") for kind in ("svg", "png")]
     return written
 
 
@@ -89,7 +89,7 @@ def _slug(name: str) -> str:
     return "-".join(name.replace("↔", " ").replace("/", " ").split())
 
 
-def _save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: Path) -> Path:
     """Atomically, and without a date or the drawing program's version."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG

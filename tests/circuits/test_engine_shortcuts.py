@@ -3,15 +3,19 @@
 import dataclasses
 import random
 from collections.abc import Callable
-from math import ceil
 
 import pytest
 import torch
+from torch import Tensor
 
-from cutaway.circuits import engine as engine_file
-from cutaway.circuits.engine import Engine, Past, Reference, Trace, Variant, from_run, head_sites, shared_past
+from cutaway.circuits import reference as reference_file
+from cutaway.circuits.climb import Climb, Swap
+from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.patching import sweep
+from cutaway.circuits.plan import Plan
+from cutaway.circuits.reference import from_run
+from cutaway.circuits.variant import Reference, Trace, Variant, head_sites
 from cutaway.decoder import Site
 from cutaway.decoder.model import Decoder, Layer
 
@@ -25,8 +29,10 @@ from .cases import LIMIT, Case, build, gap
 class Meter:
     """Counts, for the parts of a layer that the engine calls one by one, the tokens of every call."""
 
-    qkv: list[int] = dataclasses.field(default_factory=list)
-    pattern: list[int] = dataclasses.field(default_factory=list)
+    queries: list[int] = dataclasses.field(default_factory=list)
+    keys_values: list[int] = dataclasses.field(default_factory=list)
+    attend: list[int] = dataclasses.field(default_factory=list)
+    write: list[int] = dataclasses.field(default_factory=list)
     finish: list[int] = dataclasses.field(default_factory=list)
     unembedded: list[int] = dataclasses.field(default_factory=list)
 
@@ -39,23 +45,26 @@ class Meter:
 def meter(monkeypatch) -> Meter:
     meter = Meter()
 
-    def counted(owner: type, name: str, calls: list[int], size: Callable[..., int]) -> None:
+    def counted(owner: type, name: str, calls: list[int]) -> None:
         real = getattr(owner, name)
 
         def call(self, x, *args, **kwargs):
-            calls.append(size(x))
+            calls.append(x.shape[0] * x.shape[1])
             return real(self, x, *args, **kwargs)
 
         monkeypatch.setattr(owner, name, call)
 
-    for part in ("qkv", "pattern", "finish"):
-        counted(Layer, part, getattr(meter, part), lambda x: x.shape[0] * x.shape[1])
-    counted(Decoder, "read_out", meter.unembedded, lambda x: x.shape[0] * x.shape[1])
+    for part in ("queries", "keys_values", "attend", "write", "finish"):
+        counted(Layer, part, getattr(meter, part))
+    counted(Decoder, "read_out", meter.unembedded)
     return meter
 
 
 class Setting:
-    """An engine with the values of a corrupted run: 4 prompts `example×5 R1 R2 R3 ( A1`, of which 5 tokens are run."""
+    """An engine with the values of a corrupted run: 4 prompts `example×5 R1 R2 R3 ( A1`, of which 5 tokens are run.
+
+    The last two of them are scored.
+    """
 
     def __init__(self, budget: int = 4096, shared: int = 5):
         self.model, self.behavior = build("shared keys"), random_behavior(prompts=4, steps=2, shared=shared, even=True)
@@ -81,67 +90,122 @@ def test_shared_tokens_are_run_once(meter):
     assert sorted(meter.finish) == [5] * 3 + [4 * 5] * 6
 
 
-def test_a_variant_resumes_at_its_layer(meter):
+def test_a_cell_resumes_at_its_layer(meter):
     setting = Setting()
     meter.clear()
     setting.run(one(Site(2, "z", 1)))
-    # the heads of the last layer still read the base run
-    assert (meter.qkv, meter.finish) == ([], [20])
+    # of the last layer, the scored positions only; its heads are those of the base run, and only one writes anew
+    assert (meter.queries, meter.keys_values, meter.write, meter.finish) == ([], [], [], [4 * 2])
     meter.clear()
     setting.run(one(Site(1, "z", 1)))
-    assert (meter.qkv, meter.finish) == ([20], [20, 20])
+    assert (meter.queries, meter.keys_values, meter.write, meter.finish) == ([4 * 2], [4 * 5], [4 * 2], [4 * 5, 4 * 2])
     meter.clear()
-    setting.run(one(Site(2, "resid_pre")))
-    assert (meter.qkv, meter.finish) == ([20], [20])
+    setting.run(one(Site(0, "resid_pre")))
+    assert (meter.keys_values, meter.finish) == ([4 * 5] * 3, [4 * 5, 4 * 5, 4 * 2])
 
 
-def test_variants_join_one_pass_where_they_begin(meter):
-    """The pass grows by one variant at each layer; its heads there are those of the base run."""
+def test_an_mlp_that_is_replaced_is_not_computed(meter):
+    setting = Setting()
+    meter.clear()
+    setting.run(one(Site(1, "mlp_out")))
+    assert meter.finish == [4 * 2]
+
+
+def test_cells_join_one_pass_where_they_begin(meter):
+    """In each layer those that were inside before, and those that join."""
     setting = Setting()
     meter.clear()
     setting.run(*(one(Site(layer, "z", 1)) for layer in (2, 0, 1)))
-    assert (meter.qkv, meter.finish) == ([20, 40], [20, 40, 60])
+    assert meter.keys_values == [4 * 5, 4 * 10]
+    assert meter.finish == [4 * 5, 4 * 5, 4 * 5, 4 * 4, 4 * 2]
 
 
-def test_a_variant_resumes_at_its_position(meter):
-    """Of R1 R2 R3 ( A1, the tokens from R3 on."""
+def test_a_cell_resumes_at_its_position(meter):
+    """Of R1 R2 R3 ( A1: in the layer of the replacement R3 alone; above it all from there on, but for new keys at R3 alone."""
     setting = Setting()
     meter.clear()
     setting.run(one(Site(0, "z", 1), "R3"))
-    assert meter.finish == [4 * 3] * 3
+    assert meter.finish == [4 * 1, 4 * 3, 4 * 2]
+    assert meter.keys_values == [4 * 1, 4 * 3]
+    assert meter.queries == [4 * 1, 4 * 2]
 
 
 def test_nothing_is_run_for_a_variant_that_changes_nothing(meter):
     setting = Setting()
     meter.clear()
-    logits = setting.run(Variant(frozenset()), one(Site(0, "z", 1), "example"))
-    assert (meter.qkv, meter.finish, meter.unembedded) == ([], [], [])
+    # no site; a site at tokens that both runs share; one from which nothing leads to a scored token
+    same = (
+        Variant(frozenset()),
+        one(Site(0, "z", 1), "example"),
+        one(Site(2, "z", 1), "R1"),
+        one(Site(2, "mlp_out"), "R1"),
+    )
+    logits = setting.run(*same)
+    assert not any(vars(meter).values())
     assert all(torch.equal(cell, setting.trace.logits) for cell in logits)
+
+
+def test_a_prompt_whose_values_are_alike_is_not_run(meter):
+    """One of four prompts is corrupted into itself."""
+    setting = Setting()
+    z = tuple(torch.cat([old[:1], new[1:]]) for old, new in zip(setting.trace.z, setting.reference.z, strict=True))
+    setting.reference = dataclasses.replace(setting.reference, z=z)
+    meter.clear()
+    logits = setting.run(one(Site(1, "z", 1)))
+    assert meter.finish == [3 * 5, 3 * 2]
+    assert torch.equal(logits[0, 0], setting.trace.logits[0])
+    assert not torch.equal(logits[0, 1], setting.trace.logits[1])
 
 
 def test_attention_that_is_replaced_is_not_computed(meter):
     setting = Setting()
     meter.clear()
     setting.run(Variant(frozenset(head_sites(setting.model))))
-    assert (meter.pattern, meter.finish) == ([], [20] * 3)
+    assert (meter.queries, meter.keys_values, meter.attend) == ([], [], [])
+    # the first layer's heads as they join, then what each layer's heads write together: once for all cells
+    assert meter.write == [4 * 5] * 3
+
+
+def test_of_few_heads_that_are_left_only_those_are_computed(meter, monkeypatch):
+    setting, wide = Setting(), []
+    real = Layer.attend
+    monkeypatch.setattr(Layer, "attend", lambda self, q, *rest: wide.append(q.shape[2]) or real(self, q, *rest))
+    setting.run(Variant(frozenset(head_sites(setting.model)) - {Site(1, "z", 0), Site(1, "z", 3), Site(2, "z", 2)}))
+    assert wide == [2, 1]
 
 
 def test_tokens_after_the_last_scored_one_are_dropped(meter):
     behavior, model = random_behavior(prompts=4, steps=3, shared=0, even=True), build("shared keys")
-    sweep(model, behavior, "step by step", sites=[Site(0, "z", 0)])
-    # R1 R2 R3 ( for the first step, one more for each that follows: clean, corrupted and patched
-    assert meter.finish == [4 * 4] * 9 + [4 * 5] * 9 + [4 * 6] * 9
+    # the runs that are resumed from: R1 R2 R3 ( for the first step, one more for each that follows; clean and corrupted
+    sweep(model, behavior, "step by step", sites=[Site(2, "z", 0)], roles=("R1",))
+    assert meter.finish == [4 * 4] * 6 + [4 * 5] * 6 + [4 * 6] * 6
     assert set(meter.unembedded) == {4 * 1}, "only the scored positions are unembedded"
 
 
+def test_nothing_is_padded(meter):
+    """Prompts of many lengths: every token that is run stands between the first that differs and the last scored one."""
+    behavior, model = random_behavior(7, prompts=4, steps=2, shared=0), build("shared keys")
+    columns = scorer(behavior).columns
+    engine, other = (
+        Engine(model, behavior, prompts, columns=columns)
+        for prompts in (behavior.clean, behavior.corruptions["everything"].runs[0][1])
+    )
+    trace, reference = engine.trace(), from_run(engine, other, other.trace())
+    widths = behavior.clean.mask.sum(1)
+    assert len(widths.unique()) > 1
+    meter.clear()
+    engine.logits([one(Site(0, "z", 0))], reference, trace)
+    assert sum(meter.finish) == 2 * int((widths - reference.first).sum()) + 2 * 4
+
+
 @pytest.mark.parametrize("budget", [1, 19, 20, 59, 60, 100, 4096])
-def test_no_call_of_a_layer_sees_more_tokens_than_the_budget_or_one_variant(meter, budget):
-    """And each sees as many variants as the budget allows."""
+def test_no_call_of_a_layer_sees_more_tokens_than_the_budget_or_one_cell(meter, budget):
     setting = Setting(budget)
     meter.clear()
     setting.run(*(one(Site(0, "z", head)) for head in range(4)), *(one(Site(0, "mlp_out"), "R1") for _ in range(3)))
-    assert max(meter.finish + meter.qkv + meter.pattern) <= max(budget, 20)
-    assert len(meter.finish) == 3 * ceil(7 / max(1, budget // 20))
+    assert max(meter.finish + meter.keys_values + meter.attend) <= max(budget, 5)
+    if budget == 4096:  # heads as they join, then all of one kind, layer by layer
+        assert sorted(meter.finish) == sorted([4 * 4 * 5, 4 * 4 * 5, 4 * 4 * 2, 3 * 4 * 5, 3 * 4 * 2])
 
 
 def test_variants_come_in_the_order_they_were_given():
@@ -166,46 +230,54 @@ SOME_CASES = [
 ]
 
 
-def late(layers: int, positions: int) -> Callable:
-    """Variants resume later than they differ."""
+def block_with(**changes: Callable) -> Callable:
+    """Cells enter elsewhere than they differ."""
 
     def broken(monkeypatch):
-        real = Engine._start
+        real = Plan._block
 
-        def start(self, variant, background, reference):
-            plan = real(self, variant, background, reference)
-            last = self.prompts.tokens.shape[1] - 1
-            return plan and (min(plan[0] + positions, last), min(plan[1] + layers, 2))
+        def block(self, *args):
+            made = real(self, *args)
+            return dataclasses.replace(made, **{name: change(made) for name, change in changes.items()})
 
-        monkeypatch.setattr(Engine, "_start", start)
+        monkeypatch.setattr(Plan, "_block", block)
 
     return broken
 
 
-def past_of(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable:
+def climbing(change_block: Callable = lambda b: b, change_base: Callable = lambda t, b: t) -> Callable:
+    """A pass that is given other cells, or another base run, than was planned."""
+
     def broken(monkeypatch):
-        real = Engine._past_until
+        real = Climb.__init__
 
-        def until(self, start, base):
-            past = real(self, start, base)
-            return past and Past(tuple(change(k) for k in past.k), past.v)
+        def init(self, engine, block, reference, base):
+            real(self, engine, change_block(block), reference, change_base(base, block))
 
-        monkeypatch.setattr(Engine, "_past_until", until)
+        monkeypatch.setattr(Climb, "__init__", init)
 
     return broken
+
+
+def keys_of_the_base(change: Callable[[Tensor], Tensor]) -> Callable:
+    return climbing(change_base=lambda base, block: dataclasses.replace(base, k=tuple(map(change, base.k))))
+
+
+def stale(base: Trace, block) -> Trace:
+    """Cells that join later bring the residual stream of the first layer."""
+    first = block.entry[0] // 2
+    return dataclasses.replace(base, resid_pre=tuple(base.resid_pre[min(i, first)] for i in range(len(base.resid_pre))))
 
 
 def swap_that(name: str, answer: Callable) -> Callable:
-    return lambda monkeypatch: monkeypatch.setattr(engine_file._Swap, name, answer)
+    return lambda monkeypatch: monkeypatch.setattr(Swap, name, answer)
 
 
-def replaces_everywhere(self, layer, z):
-    """Forgets roles and tokens that have no value."""
-    if layer not in self.heads:
-        return z
-    cells = len(z) // self.batch
-    mask, values = self.heads[layer][:cells, None, None, :, None], self.reference.z[layer][None, :, self.start :]
-    return torch.where(mask, values, z.unflatten(0, (cells, -1))).flatten(0, 1)
+def no_stream(kind: str) -> Callable:
+    real = Swap.stream
+    return swap_that(
+        "stream", lambda self, which, layer, x, *more: x if which == kind else real(self, which, layer, x, *more)
+    )
 
 
 def unaligned(monkeypatch):
@@ -214,32 +286,32 @@ def unaligned(monkeypatch):
     def align(base, source, n_slots):
         return torch.arange(base.tokens.shape[1]).expand(len(base), -1).clamp(max=source.tokens.shape[1] - 1)
 
-    monkeypatch.setattr(engine_file, "align", align)
+    monkeypatch.setattr(reference_file, "align", align)
 
 
 def reference_that(name: str, **changes: Callable[[Reference], object]) -> Callable:
     def broken(monkeypatch):
-        real = getattr(engine_file, name)
+        real = getattr(reference_file, name)
 
         def make(engine, source, trace):
             reference = real(engine, source, trace)
             return dataclasses.replace(reference, **{key: change(reference) for key, change in changes.items()})
 
-        monkeypatch.setattr(engine_file, name, make)
+        monkeypatch.setattr(reference_file, name, make)
 
     return broken
 
 
 def padding_counted(monkeypatch):
     """Means over a slot take in the padding of shorter prompts, as if it were the last slot."""
-    real = engine_file.slot_means
+    real = reference_file.slot_means
 
     def means(engine, source, trace):
         slots = source.prompts.slots
         source.prompts = dataclasses.replace(source.prompts, slots=slots.where(slots >= 0, slots.max()))
         return real(engine, source, trace)
 
-    monkeypatch.setattr(engine_file, "slot_means", means)
+    monkeypatch.setattr(reference_file, "slot_means", means)
 
 
 def traced_after_the_swap(monkeypatch):
@@ -253,68 +325,69 @@ def traced_after_the_swap(monkeypatch):
     monkeypatch.setattr(Engine, "trace", trace)
 
 
-def read_before_the_start(monkeypatch):
-    """Steps scored before the first difference are read from the first token run."""
-    real = Engine._climb
+def narrowed_too_far(monkeypatch):
+    """The first prompt counts as unchanged."""
 
-    def climb(self, variants, enters, start, reference, base):
-        return real(self, variants, enters, start, reference, dataclasses.replace(base, logits=base.logits[:, -1:]))
+    def narrow(self, differs, where):
+        where[:, 0] = False
 
-    monkeypatch.setattr(Engine, "_climb", climb)
-
-
-def in_another_order(monkeypatch):
-    """Variants of one pass are mixed up."""
-    real = Engine._climb
-
-    def climb(self, variants, enters, start, reference, base):
-        return real(self, variants[::-1], enters, start, reference, base)
-
-    monkeypatch.setattr(Engine, "_climb", climb)
+    monkeypatch.setattr(Plan, "_narrow", narrow)
 
 
-def joined_from_the_first_layer(monkeypatch):
-    """Variants that join later bring the residual stream of the first layer."""
-    real = Engine._climb
-
-    def climb(self, variants, enters, start, reference, base):
-        stale = tuple(base.resid_pre[min(layer, enters[0])] for layer in range(len(base.resid_pre)))
-        return real(self, variants, enters, start, reference, dataclasses.replace(base, resid_pre=stale))
-
-    monkeypatch.setattr(Engine, "_climb", climb)
+def out_of_order(monkeypatch):
+    real = Climb.logits
+    monkeypatch.setattr(Climb, "logits", lambda self: real(self).flip(0))
 
 
 def frame_from_zero(monkeypatch):
     """Tokens believe that nothing stands before the ones that are run."""
 
-    def frame(self, start):
-        positions = torch.arange(self.prompts.tokens.shape[1] - start)
-        return self.model.frame(positions[None], before=self.offset + start)
+    def frame(self, start, stop):
+        return self.model.frame(torch.arange(stop - start)[None], before=self.offset + start)
 
-    monkeypatch.setattr(Engine, "_frame", frame)
+    monkeypatch.setattr(Engine, "frame_of", frame)
+
+
+def without_roles(block):
+    return dataclasses.replace(block, where=torch.ones_like(block.where))
 
 
 BROKEN = {
-    "a layer late": late(1, 0),
-    "a position late": late(0, 1),
-    "past off by one": past_of(lambda k: k.roll(1, dims=1)),
-    "past of another prompt": past_of(lambda k: k.roll(1, dims=0)),
-    "no past": past_of(torch.zeros_like),
-    "replaces everywhere": swap_that("z", replaces_everywhere),
-    "replaces no head": swap_that("z", lambda self, layer, z: z),
-    "replaces no stream": swap_that("resid", lambda self, layer, x: x),
-    "replaces no MLP": swap_that("mlp", lambda self, layer, x: x),
-    "attention left out too early": swap_that("replaces_all", lambda self, layer, cells: layer in self.heads),
-    "old heads on a new stream": swap_that("touches_resid", lambda self, layer: False),
+    "a layer late": block_with(entry=lambda block: tuple(min(at + 2, 5) for at in block.entry)),
+    "a position late": block_with(start=lambda block: min(block.start + 1, block.stop - 1)),
+    "span too short": block_with(stop=lambda block: max(block.start + 1, block.stop - 1)),
+    "keys off by one": keys_of_the_base(lambda k: k.roll(1, dims=1)),
+    "keys of another prompt": keys_of_the_base(lambda k: k.roll(1, dims=0)),
+    "no keys before": keys_of_the_base(torch.zeros_like),
+    "replaces everywhere": climbing(without_roles),
+    "replaces no head": swap_that("z", lambda self, layer, z, *more: z),
+    "replaces no stream": no_stream("resid_pre"),
+    "replaces no MLP": no_stream("mlp_out"),
+    "one head writes what it wrote": swap_that(
+        "written", lambda self, layer, cells, at, base: base.written[layer.index][:, at][self.block.row[cells]]
+    ),
+    "an MLP on top of the old one": swap_that(
+        "behind",
+        lambda self, kind, layer, cells, at, base: torch.zeros_like(base.mlp_out[layer][:, at][self.block.row[cells]]),
+    ),
+    "heads left out too early": swap_that(
+        "left", lambda self, layer, cells: (~self.block.replaced.z[cells, layer]).all(0).nonzero()[:, 0]
+    ),
+    "heads left out that a role keeps": swap_that(
+        "left", lambda self, layer, cells: (~self.block.replaced.z[cells, layer]).any(0).nonzero()[:, 0]
+    ),
     "by position": unaligned,
     "first difference too late": reference_that("from_run", first=lambda reference: reference.first + 1),
     "values for all tokens": reference_that("from_run", where=lambda reference: torch.ones_like(reference.where)),
     "padding in the means": padding_counted,
     "trace of the replaced": traced_after_the_swap,
-    "scored before the start": read_before_the_start,
+    "narrowed too far": narrowed_too_far,
+    "scored before the start": climbing(
+        change_base=lambda base, block: dataclasses.replace(base, logits=base.logits[:, -1:].expand_as(base.logits))
+    ),
     "frame from zero": frame_from_zero,
-    "variants mixed up": in_another_order,
-    "joined from below": joined_from_the_first_layer,
+    "cells mixed up": out_of_order,
+    "joined from below": climbing(change_base=stale),
 }
 
 

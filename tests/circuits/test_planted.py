@@ -12,17 +12,18 @@ import torch
 
 import cutaway
 from cutaway import CutawayError, Site
-from cutaway.circuits import engine
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.behaviors.acronyms import Acronyms
 from cutaway.circuits.behaviors.acronyms import build as acronyms
 from cutaway.circuits.behaviors.induction import Induction
 from cutaway.circuits.behaviors.induction import build as induction
 from cutaway.circuits.effects import EffectMap
+from cutaway.circuits.engine import Engine
 from cutaway.circuits.isolation import Isolation
 from cutaway.circuits.metrics import greedy_matches, scorer
 from cutaway.circuits.patching import sweep
 from cutaway.circuits.search.eliminate import eliminate
+from cutaway.circuits.variant import Variant
 from cutaway.decoder.planted import plant, planted, truth
 from cutaway.decoder.planted.pieces import acronym_vocabulary, split_words, tokenizer
 from cutaway.decoder.planted.record import Planted, circuits
@@ -242,23 +243,28 @@ def test_a_distractor_that_writes_to_the_answer_is_noticed():
     assert effect.values.nan_to_num().abs().max() > 100 * NOISE
 
 
-BREAKS = {
-    "the neighbour is replaced": lambda self, layer, z, real: real(self, layer, z.roll(1, 2)).roll(-1, 2),
-    "nothing is replaced": lambda self, layer, z, real: z,
-    "a whole layer is replaced": lambda self, layer, z, real: (
-        self.reference.z[layer][None, :, self.start :].expand(len(z) // self.batch, *[-1] * 4).flatten(0, 1)
-        if layer in self.heads
-        else z
-    ),
-}
+def neighbours(sites: frozenset[Site], n_heads: int) -> frozenset[Site]:
+    return frozenset(Site(site.layer, site.kind, (site.head + 1) % n_heads) for site in sites)
 
 
-@pytest.mark.parametrize("broken", BREAKS)
+def nothing(sites: frozenset[Site], n_heads: int) -> frozenset[Site]:
+    return frozenset()
+
+
+def whole_layers(sites: frozenset[Site], n_heads: int) -> frozenset[Site]:
+    return frozenset(Site(layer, "z", head) for layer in {site.layer for site in sites} for head in range(n_heads))
+
+
+@pytest.mark.parametrize("broken", [neighbours, nothing, whole_layers])
 def test_a_broken_engine_does_not_find_the_circuit(broken, monkeypatch):
     """Mutation of the instrument: three ways of replacing the wrong heads, each of which must change what is found."""
     made, behavior = scene("planted:acronyms@0")
-    real = engine._Swap.z
-    monkeypatch.setattr(engine._Swap, "z", lambda self, layer, z: BREAKS[broken](self, layer, z, real))
+    n_heads, real = made.model.config.n_heads, Engine.run
+
+    def run(self, variants, *rest, **named):
+        return real(self, [Variant(broken(v.replaced, n_heads), v.role) for v in variants], *rest, **named)
+
+    monkeypatch.setattr(Engine, "run", run)
     try:
         found = find(made.model, behavior)
     except (CutawayError, IndexError, ValueError):
@@ -290,7 +296,9 @@ def test_a_seed_makes_the_same_model_again_and_another_seed_another(circuit):
     "name", ["planted:acronym", "planted:", "planted:acronyms@x", "planted:acronyms@-1", "acronyms"]
 )
 def test_unknown_names_are_refused_with_the_known_ones(name):
-    with pytest.raises(CutawayError, match="known are planted:acronyms, planted:acronyms-negative, planted:docstring, "):
+    with pytest.raises(
+        CutawayError, match="known are planted:acronyms, planted:acronyms-negative, planted:docstring, "
+    ):
         planted(name)
 
 

@@ -46,13 +46,13 @@ def interval(point: dict | None) -> str:
 def tables(result: dict) -> str:
     """What the page shows: all methods over the family, then the AUROC of each for every circuit."""
     lines = [
-        "| method | kind | TPR | FPR | AUROC | top heads true | found exactly | s a model |",
+        "| method | kind | TPR | FPR | AUROC | top heads true | found exactly | CPU s a model |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for each in result["planted"]:
         points = " | ".join(interval(each[name]) for name in ("tpr", "fpr", "auroc", "top"))
         exact = f"{each['exact']} of {each['tpr']['n']}"
-        lines.append(f"| {each['method']} | {each['kind']} | {points} | {exact} | {each['seconds']:.2f} |")
+        lines.append(f"| {each['method']} | {each['kind']} | {points} | {exact} | {each['cpu_seconds']:.2f} |")
     names = [each["method"] for each in result["planted"]]
     lines += ["", f"| AUROC | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for group, own in result["groups"].items():
@@ -64,7 +64,7 @@ def tables(result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=9, help="draws of every planted circuit")
-    parser.add_argument("--n", type=int, default=8, help="prompts that a method looks at")
+    parser.add_argument("--n", type=int, default=6, help="prompts that a method looks at")
     parser.add_argument("--methods", nargs="*", default=[], help="default: all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the tables of a finished result")

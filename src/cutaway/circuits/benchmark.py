@@ -1,9 +1,9 @@
 """How well each search method finds circuits that are known: planted ones, true by construction, and published ones.
 
 For every method and model: the share of the true heads that it found (TPR), the share of the others that it took for true
-ones (FPR), and how well its scores of all heads, without any threshold, tell the one from the other (AUROC). As every method
-ends with exact elimination, TPR and FPR judge the whole search; AUROC, and the share of true heads among the best-scored
-(`top`), judge the method's own scores.
+ones (FPR), and how well its scores of all heads, without any threshold, tell the one from the other (AUROC). As almost
+every method ends with exact elimination, TPR and FPR judge the whole search; AUROC, and the share of true heads among the
+best-scored (`top`), judge the method's own scores.
 """
 
 import time
@@ -57,6 +57,8 @@ class Score:
     missed: tuple[str, ...]
     wrong: tuple[str, ...]
     seconds: float
+    cpu_seconds: float
+    """Processor time of all threads: what is left of `seconds` where others share the machine."""
     failed: str = ""
 
     @property
@@ -79,7 +81,8 @@ class Summary:
     """Cases of which exactly the true heads were found."""
     failed: int
     seconds: float
-    """Mean of a case."""
+    cpu_seconds: float
+    """Means of a case."""
 
 
 def asked(names: Sequence[str]) -> tuple[list[KnownCircuit], bool]:
@@ -88,7 +91,7 @@ def asked(names: Sequence[str]) -> tuple[list[KnownCircuit], bool]:
     return [known_circuit(name) for name in names if name != "planted"], "planted" in names
 
 
-def planted_cases(seeds: Iterable[int], n: int = 8) -> Iterator[Case]:
+def planted_cases(seeds: Iterable[int], n: int = 6) -> Iterator[Case]:
     """Every planted circuit at every seed, with n prompts of the behaviour it is named after; made one at a time."""
     for circuit in circuits():
         for seed in seeds:
@@ -157,7 +160,7 @@ def score(case: Case, method: Method) -> Score:
     return judge(case, method.name, found, time.perf_counter() - started)
 
 
-def judge(case: Case, method: str, found: Found, seconds: float) -> Score:
+def judge(case: Case, method: str, found: Found, seconds: float, cpu_seconds: float) -> Score:
     """What was found beside what is there."""
     counted = {site: value for site, value in found.scores.items() if site not in case.aside}
     others = counted.keys() - case.truth
@@ -175,6 +178,7 @@ def judge(case: Case, method: str, found: Found, seconds: float) -> Score:
         missed=_names(missed),
         wrong=_names(wrong),
         seconds=seconds,
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -219,6 +223,7 @@ def summaries(scores: Sequence[Score], methods: Sequence[Method]) -> list[Summar
                 exact=sum(score.exact for score in own),
                 failed=sum(bool(score.failed) for score in own),
                 seconds=sum(score.seconds for score in own) / len(own),
+                cpu_seconds=sum(score.cpu_seconds for score in own) / len(own),
             )
         )
     return lines
@@ -236,11 +241,15 @@ def planted_only(scores: Sequence[Score]) -> list[Score]:
 
 
 def to_dict(scores: Sequence[Score], methods: Sequence[Method]) -> dict:
-    """What is written down: the planted family as one, every group on its own, every model; seconds to the millisecond."""
+    """What is written down: the planted family as one, every group on its own, every model; times to the millisecond."""
+
+    def rounded(score: Score) -> Score:
+        return replace(score, seconds=round(score.seconds, 3), cpu_seconds=round(score.cpu_seconds, 3))
+
     return {
         "planted": summaries(planted_only(scores), methods),
         "groups": by_group(scores, methods),
-        "scores": [replace(score, seconds=round(score.seconds, 3)) for score in scores],
+        "scores": list(map(rounded, scores)),
     }
 
 

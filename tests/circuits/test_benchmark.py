@@ -78,7 +78,7 @@ def test_what_is_found_is_counted(cases):
     case = replace(cases[0], truth=frozenset(HEADS[:4]), aside=frozenset(HEADS[4:5]))
     scores = {site: float(-i) for i, site in enumerate(HEADS)}
     got = judge(case, "any", found(case, [*HEADS[1:5], HEADS[7]], scores), 1.0, 1.0)
-    assert (got.tpr, got.fpr, got.auroc, got.top) == (3 / 4, 1 / 7, 1.0, 1.0, 1.0)
+    assert (got.tpr, got.fpr, got.auroc, got.top) == (3 / 4, 1 / 7, 1.0, 1.0)
     assert (got.missed, got.wrong) == ((str(HEADS[0]),), (str(HEADS[7]),))
     assert not got.exact
     # a head aside is neither right nor wrong, in the circuit or out of it, scored high or low

@@ -149,15 +149,16 @@ def run(
 
 def score(case: Case, method: Method) -> Score:
     """One method on one case, at its default options."""
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
+    found, why = None, ""
     try:
         found = method.search(Problem(case.model, case.behavior), method.options())
     except CutawayError as error:
-        spent = time.perf_counter() - started
-        return Score(
-            case.name, case.group, method.name, 0.0, 0.0, None, None, (), _names(case.truth), (), spent, str(error)
-        )
-    return judge(case, method.name, found, time.perf_counter() - started)
+        why = str(error)
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    if found is None:
+        return Score(case.name, case.group, method.name, 0.0, 0.0, None, None, (), _names(case.truth), (), *spent, why)
+    return judge(case, method.name, found, *spent)
 
 
 def judge(case: Case, method: str, found: Found, seconds: float, cpu_seconds: float) -> Score:

@@ -150,3 +150,11 @@ def test_cells_are_dealt_in_turn_but_not_those_that_a_rank_knows():
 def test_ranks_that_measure_different_things_are_told_so():
     with pytest.raises(CutawayError, match="do not measure the same"):
         measured(Work(two(torch.tensor([0, 12345]))), NAMES)
+
+
+def test_all_ranks_take_what_the_leading_one_has():
+    assert Work(two(torch.zeros(2))).agree(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
+    follower = two(torch.tensor([1.0, 2.0]))
+    object.__setattr__(follower, "rank", 1)
+    assert Work(follower).agree(torch.tensor([1.0 + 1e-7, 5.0])).tolist() == [1, 2]
+    assert Work().agree(torch.tensor([3.0])).tolist() == [3]

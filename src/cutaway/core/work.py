@@ -99,6 +99,10 @@ class Work:
             done = self._tell(tick, done, len(names), waiting)
         return self._joined(values)
 
+    def agree(self, values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        """What the rank that leads has, on every rank: for values that each computes itself, if decisions hang on them."""
+        return self.ranks.sum(values if self.ranks.leads else torch.zeros_like(values))
+
     def scaling(self) -> Scaling:
         """Since this object was made; every rank must ask."""
         elapsed = time.monotonic() - self._began

@@ -11,6 +11,16 @@ from cutaway.circuits.variant import Variant
 from cutaway.decoder import Decoder, Patch, Site
 
 KINDS = ("z", "mlp_out", "resid_pre")
+INPUTS = ("q", "k", "v", "attn_out")
+"""Patched by grids as well; so is `pattern`, whose axes are others."""
+
+
+@dataclass(frozen=True)
+class Patched:
+    """Sites to patch, of any kind, at the tokens of a role or everywhere: what a `Variant` is of some kinds."""
+
+    replaced: frozenset[Site]
+    role: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,15 @@ def logits(model: Decoder, prompts: Prompts, columns: Tensor, patches: Sequence[
     return torch.stack([torch.stack(steps) for steps in picked])[..., columns]
 
 
-def activations(model: Decoder, prompts: Prompts) -> dict[Site, Tensor]:
-    wanted = [Site(layer, kind) for layer in range(model.config.n_layers) for kind in KINDS]
+def activations(model: Decoder, prompts: Prompts, kinds: Sequence[str] = KINDS) -> dict[Site, Tensor]:
+    wanted = [Site(layer, kind) for layer in range(model.config.n_layers) for kind in kinds]
     return model.run(prompts.tokens, mask=prompts.mask, capture=wanted).sites
+
+
+def corrupted(model: Decoder, base: Prompts, source: Prompts) -> Values:
+    """As `resampled`, for prompts that stand alike token by token, with what goes into heads as well."""
+    assert torch.equal(base.slots, source.slots)
+    return Values(activations(model, source, (*KINDS, *INPUTS, "pattern")), base.mask)
 
 
 def resampled(model: Decoder, base: Prompts, source: Prompts) -> Values:
@@ -57,7 +73,7 @@ def zero(model: Decoder, base: Prompts) -> Values:
     return _values(base, activations(model, base), found)
 
 
-def patches(behavior: Behavior, base: Prompts, variant: Variant, values: Values) -> list[Patch]:
+def patches(behavior: Behavior, base: Prompts, variant: Variant | Patched, values: Values) -> list[Patch]:
     role = [[slot >= 0 and behavior.slots[slot][0] == variant.role for slot in row] for row in base.slots.tolist()]
     where = values.where if variant.role is None else values.where & torch.tensor(role)
     return [Patch(site, site.of(values.sites[site.without_head()]), where) for site in variant.replaced]

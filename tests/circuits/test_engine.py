@@ -53,14 +53,14 @@ def test_variants_are_those_of_the_naive_loop_however_a_layer_is_built(name, cas
 
 
 def naive_effects(
-    model: Decoder, behavior: Behavior, corruption: str, variants: list[Variant], *, direction: str
+    model: Decoder, behavior: Behavior, corruption: str, variants: list[naive.Patched], *, direction: str
 ) -> Tensor:
     """logit_diff of the patched run − that of the base run, `[variant, batch, step]`; NaN where nothing is said."""
     score = scorer(behavior)
     effects = torch.full((len(variants), len(behavior), behavior.n_steps), torch.nan)
     for steps, corrupt in behavior.corruptions[corruption].runs:
         base, source = (behavior.clean, corrupt) if direction == "noising" else (corrupt, behavior.clean)
-        values = naive.resampled(model, base, source)
+        values = naive.corrupted(model, base, source)
         before = score.logit_diff(naive.logits(model, base, score.columns))
         for i, variant in enumerate(variants):
             patched = naive.logits(model, base, score.columns, naive.patches(behavior, base, variant, values))
@@ -69,14 +69,18 @@ def naive_effects(
 
 
 @every_build
-@few(max_examples=2)
+@few(max_examples=4)
 @given(seed=st.integers(0, 999), direction=st.sampled_from(["noising", "denoising"]), shared=st.sampled_from([0, 3]))
 def test_a_sweep_is_the_naive_loop(name, seed, direction, shared):
     model = build(name)
     behavior, rng = random_behavior(seed, prompts=2, steps=3, shared=shared), random.Random(seed)
-    every = [*head_sites(model), *(Site(i, kind) for i in range(3) for kind in ("mlp_out", "resid_pre"))]
-    sites, roles = rng.sample(every, 4), [None, *rng.sample(behavior.roles, 2)]
-    variants = [Variant(frozenset([site]), role) for site in sites for role in roles]
+    streams = [Site(i, kind) for i in range(3) for kind in ("mlp_out", "resid_pre", "attn_out")]
+    inputs = [Site(site.layer, kind, site.head) for site in head_sites(model) for kind in ("q", "pattern")]
+    shared_inputs = [Site(i, kind, h) for i in range(3) for kind in "kv" for h in range(model.config.n_kv_heads)]
+    whole = [Site(i, kind) for i in range(3) for kind in ("z", "q", "k", "v", "pattern")]
+    sites = [rng.choice(some) for some in (head_sites(model), streams, inputs, shared_inputs, shared_inputs, whole)]
+    roles = [None, *rng.sample(behavior.roles, 2)]
+    variants = [naive.Patched(frozenset([site]), role) for site in sites for role in roles]
     done = []
     for corruption in behavior.corruptions:
         effects = sweep(
@@ -180,8 +184,8 @@ def test_faithfulness_is_zero_for_nothing_and_one_for_the_whole_model():
 
 def test_what_cannot_be_patched_is_refused():
     model, behavior = build("parallel"), random_behavior()
-    with pytest.raises(CutawayError, match=r"a1 .*z, mlp_out or resid_pre"):
-        sweep(model, behavior, "everything", sites=[Site(1, "attn_out")])
+    with pytest.raises(CutawayError, match=r"1.resid_post .*z, mlp_out, resid_pre"):
+        sweep(model, behavior, "everything", sites=[Site(1, "resid_post")])
     with pytest.raises(CutawayError, match=r"9.0.*layers 0 to 2"):
         sweep(model, behavior, "everything", sites=[Site(9, "z", 0)])
     with pytest.raises(CutawayError, match=r"no role 'R9'.*example, R1"):

@@ -8,10 +8,10 @@ import torch
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.effects import Convention, EffectMap
 from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
+from cutaway.circuits.inputs import Source, as_variant, reference_of
 from cutaway.circuits.metrics import scorer
-from cutaway.circuits.reference import from_run
 from cutaway.circuits.resume import fingerprint
-from cutaway.circuits.variant import Variant, head_sites
+from cutaway.circuits.variant import head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
@@ -43,7 +43,7 @@ def sweep(
 
     Args:
         corruption: one of the behaviour's; each of its runs is measured on the answer steps that it is about.
-        sites: heads (`z`), `mlp_out` or `resid_pre`; all heads if None.
+        sites: heads (`z`, or their `q`, `k`, `v`, `pattern`), `attn_out`, `mlp_out` or `resid_pre`; all heads if None.
         direction: noising patches corrupted values into the clean run; denoising clean values into the corrupted run.
         work: deals the cells out to ranks and keeps them in a journal; None is one process without a journal.
         tick: called with the number of cells done, for progress.
@@ -65,6 +65,7 @@ def sweep(
     work = work or Work()
     # role by role, so that neighbours cost alike
     cells = [(site, role) for role in roles for site in sites]
+    variants = [as_variant(site, role, model.config) for site, role in cells]
     values = torch.full((len(cells), len(behavior), behavior.n_steps), torch.nan)
     past, prompts = shared_past(model, behavior), fingerprint(behavior)
     for number, (steps, corrupt) in enumerate(behavior.corruptions[corruption].runs):
@@ -76,12 +77,15 @@ def sweep(
                 Engine(model, behavior, rows, columns=score.columns, steps=steps, past=past, budget=budget)
                 for rows in (base, source)
             )
-            trace = engine.trace()
-            reference = from_run(engine, other, other.trace())
+            trace, found = engine.trace(), other.trace()
             before = score.measure(metric, trace.logits)
-            variants = [Variant(frozenset([site]), role) for site, role in (cells[i] for i in mine)]
-            groups = engine.run(variants, reference, trace)
-            return ((group, score.measure(metric, logits) - before) for group, logits in groups)
+            alike: dict[Source, list[int]] = {}
+            for place, i in enumerate(mine):
+                alike.setdefault(variants[i][0], []).append(place)
+            for kind, places in alike.items():
+                reference = reference_of(kind, engine, trace, other, found)
+                for some, logits in engine.run([variants[mine[p]][1] for p in places], reference, trace):
+                    yield [places[i] for i in some], score.measure(metric, logits) - before
 
         about = ("sweep", model.source, prompts, corruption, number, direction, metric)
         names = [name_of(*about, str(site), role) for site, role in cells]

@@ -43,7 +43,7 @@ def python_of(system: System, cache: Path) -> str:
     """The interpreter of a system's environment, which is made if it is not there.
 
     Raises:
-        RuntimeError: pip could not install it.
+        SystemExit: pip could not install it.
     """
     if not system.requirements:
         return sys.executable
@@ -60,7 +60,7 @@ def python_of(system: System, cache: Path) -> str:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"pip failed for {system.name}: {done.stderr.strip().splitlines()[-1]}")
+            raise SystemExit(f"pip failed for {system.name}: {done.stderr.strip().splitlines()[-1]}")
         stamp.write_text(wanted)
     return str(python)
 

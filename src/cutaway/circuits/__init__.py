@@ -12,6 +12,7 @@ A map of the files, in the order of the job:
     isolation.py     a circuit on its own
     search/          ways to find one; one file each
     verify.py        faithfulness, completeness, minimality, random circuits
+    sensitivity.py   how faithfulness moves with ablation, direction, metric and prompts
     explain/         attention, direct effects, letters, roles, positions
     circuit.py       the result: heads with roles and effects
     find.py          the whole job; config.py its options

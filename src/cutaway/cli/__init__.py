@@ -8,6 +8,7 @@ A map of the files:
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -68,4 +69,5 @@ def keep_memory() -> None:
 
 def main() -> None:
     keep_memory()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that what is half-built is tidied up
     sys.exit(run())

@@ -62,13 +62,17 @@ class Isolation:
                 self._reference = values(self._engine, source, source.trace())
             self._base: tuple[Heads, Trace | None] = (self.every_head, self._clean)
             self._empty: Float[Tensor, "batch step"] | None = None
+            self._full: dict[str, Tensor] = {}
 
     def _measure(self, logits: Tensor, metric: str | None = None) -> Tensor:
         return self._score.measure(metric or self.metric, logits).float().cpu()
 
     def full(self, metric: str | None = None) -> Float[Tensor, "batch step"]:
         """The metric of the whole model."""
-        return self._measure(self._clean.logits, metric)
+        name = metric or self.metric
+        if name not in self._full:
+            self._full[name] = self.work.agree(self._measure(self._clean.logits, name))
+        return self._full[name]
 
     def empty(self) -> Float[Tensor, "batch step"]:
         """The metric with every head ablated."""

@@ -173,4 +173,4 @@ def test_a_run_writes_it_and_shows_one_line(tmp_path: Path):
     assert [s["changed"] for s in file["settings"]].count("ablation") == 2
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(summary(tmp_path))
-    assert "7 other conventions (ablation, direction, metric, prompts) it keeps 100%–100%" in console.export_text()
+    assert "7 other conventions (ablation, direction, metric, prompts) it keeps 100% to 100%" in console.export_text()

@@ -110,7 +110,7 @@ def _sentence(circuit: dict, verified: dict) -> str:
 
 
 def _moves(sensitivity: dict) -> str:
-    spans = ", ".join(f"{low:.0%}–{high:.0%}" for low, high in sensitivity["ranges"])
+    spans = ", ".join("–" if low != low else f"{low:.0%} to {high:.0%}" for low, high in sensitivity["ranges"])
     others = len(sensitivity["settings"]) - 1
     return f"Measured by {others} other conventions (ablation, direction, metric, prompts) it keeps {spans}: sensitivity.json."
 

@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,13 +59,22 @@ def draw(folder: Path) -> list[Path]:
 
     folder = Path(folder)
     record = read(folder)
-    written = []
     with matplotlib.rc_context(STYLE):
-        for name, figure in _figures(record):
-            figure.draw_without_rendering()  # lays the panels out, once for both files
-            figure.set_layout_engine("none")
-            written += [save(figure, folder / "figures" / f"{name}.{kind}") for kind in ("svg", "png")]
-    return written
+        return [path for name, figure in _figures(record) for path in _both(figure, folder, name)]
+
+
+def drawn(make: "Callable[[], Figure]", folder: Path, name: str) -> list[Path]:
+    """Writes one figure, made in the style of all, to `figures/` of a folder; returns the paths."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return _both(make(), folder, name)
+
+
+def _both(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    figure.draw_without_rendering()  # lays the panels out, once for both files
+    figure.set_layout_engine("none")
+    return [_save(figure, folder / "figures" / f"{name}.{kind}") for kind in ("svg", "png")]
 
 
 def _figures(record: Record) -> "Iterator[tuple[str, Figure]]":
@@ -89,7 +98,7 @@ def _slug(name: str) -> str:
     return "-".join(name.replace("↔", " ").replace("/", " ").split())
 
 
-def save(figure: "Figure", path: Path) -> Path:
+def _save(figure: "Figure", path: Path) -> Path:
     """Atomically, and without a date or the drawing program's version."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG

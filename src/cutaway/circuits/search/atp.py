@@ -5,6 +5,7 @@ place of the exact effect. `attribution.py` has the formula.
 """
 
 from cutaway.circuits.attribution import attribute
+from cutaway.circuits.effects import EffectMap
 from cutaway.circuits.search.ranking import importance
 from cutaway.circuits.search.record import Found, Method, Options, Problem, Say, silent
 from cutaway.circuits.search.screen import screened
@@ -16,10 +17,14 @@ def search(problem: Problem, options: Options = Options(), tick: Say = silent) -
     Raises:
         CutawayError: a metric without a gradient, or a floor that no heads reach.
     """
-    how = {"direction": problem.direction, "metric": problem.metric, "budget": problem.budget}
-    maps = {name: attribute(problem.model, problem.behavior, name, **how) for name in problem.corruptions}
+    maps = estimate(problem, options)
     tick("every head attributed")
     return screened(problem, importance(maps), options, tick)
+
+
+def estimate(problem: Problem, options: Options = Options()) -> dict[str, EffectMap]:  # noqa: B008 - frozen
+    """corruption → attribution of every head."""
+    return {name: attribute(problem.model, problem.behavior, name, **problem.how) for name in problem.corruptions}
 
 
 METHOD = Method(
@@ -29,4 +34,5 @@ METHOD = Method(
     about="attribution patching: each head's effect from gradients, then exact pruning from that ranking",
     citation="Nanda 2023, Attribution Patching; Syed, Rager & Conmy 2023 (arXiv 2310.10348)",
     kind="attribution",
+    estimate=estimate,
 )

@@ -26,12 +26,16 @@ def search(problem: Problem, options: Options = Options(), tick: Say = silent) -
     Raises:
         CutawayError: a metric without a gradient, or a floor that no heads reach.
     """
-    model, maps = problem.model, []
-    how = {"direction": problem.direction, "metric": problem.metric, "budget": problem.budget}
-    for name in problem.corruptions:
-        maps.append(attribute(model, problem.behavior, name, sites=nodes(model.config), how=ATP_STAR, **how))
-        tick(f"every node attributed: {name}")
-    return screened(problem, strongest_nodes(model, maps), options, tick)
+    maps = estimate(problem, options)
+    tick("every node attributed")
+    return screened(problem, strongest_nodes(problem.model, list(maps.values())), options, tick)
+
+
+def estimate(problem: Problem, options: Options = Options()) -> dict[str, EffectMap]:  # noqa: B008 - frozen
+    """corruption → attribution of every node; the sign is AtP's."""
+    model, behavior, sites = problem.model, problem.behavior, nodes(problem.model.config)
+    names = problem.corruptions
+    return {name: attribute(model, behavior, name, sites=sites, how=ATP_STAR, **problem.how) for name in names}
 
 
 def nodes(config: DecoderConfig) -> list[Site]:
@@ -58,4 +62,5 @@ METHOD = Method(
     about="AtP*: attribution patching that sees through saturated attention and cancelling paths, then exact pruning",
     citation="Kramár, Lieberum, Shah & Nanda 2024 (arXiv 2403.00745)",
     kind="attribution",
+    estimate=estimate,
 )

@@ -5,6 +5,7 @@ strongest edges: the smaller of its strongest edge in and its strongest edge out
 """
 
 from cutaway.circuits.edge_attribution import attribute_edges
+from cutaway.circuits.effects import EdgeMap
 from cutaway.circuits.search.record import Found, Method, Options, Problem, Say, silent
 from cutaway.circuits.search.screen import screened_edges
 
@@ -15,10 +16,14 @@ def search(problem: Problem, options: Options = Options(), tick: Say = silent) -
     Raises:
         CutawayError: a metric without a gradient, or a floor that no heads reach.
     """
-    how = {"direction": problem.direction, "metric": problem.metric, "budget": problem.budget}
-    maps = [attribute_edges(problem.model, problem.behavior, name, **how) for name in problem.corruptions]
+    maps = estimate(problem, options)
     tick("every edge attributed")
-    return screened_edges(problem, maps, options, tick)
+    return screened_edges(problem, list(maps.values()), options, tick)
+
+
+def estimate(problem: Problem, options: Options = Options()) -> dict[str, EdgeMap]:  # noqa: B008 - frozen
+    """corruption → attribution of every edge."""
+    return {name: attribute_edges(problem.model, problem.behavior, name, **problem.how) for name in problem.corruptions}
 
 
 METHOD = Method(
@@ -29,4 +34,5 @@ METHOD = Method(
     citation="Syed, Rager & Conmy 2023 (arXiv 2310.10348)",
     kind="attribution",
     finds="edges",
+    estimate=estimate,
 )

@@ -7,6 +7,7 @@ that is flat at the clean prompt does not hide an edge.
 from dataclasses import dataclass
 
 from cutaway.circuits.edge_attribution import attribute_edges
+from cutaway.circuits.effects import EdgeMap
 from cutaway.circuits.search.record import Found, Method, Options, Problem, Say, silent
 from cutaway.circuits.search.screen import screened_edges
 
@@ -25,12 +26,15 @@ def search(problem: Problem, options: Integrated = Integrated(), tick: Say = sil
     Raises:
         CutawayError: a metric without a gradient, no points, or a floor that no heads reach.
     """
-    maps = []
-    how = {"direction": problem.direction, "metric": problem.metric, "budget": problem.budget}
-    for name in problem.corruptions:
-        maps.append(attribute_edges(problem.model, problem.behavior, name, points=options.points, **how))
-        tick(f"every edge attributed: {name}")
-    return screened_edges(problem, maps, options, tick)
+    maps = estimate(problem, options)
+    tick("every edge attributed")
+    return screened_edges(problem, list(maps.values()), options, tick)
+
+
+def estimate(problem: Problem, options: Integrated = Integrated()) -> dict[str, EdgeMap]:
+    """corruption → attribution of every edge."""
+    model, behavior, points = problem.model, problem.behavior, options.points
+    return {name: attribute_edges(model, behavior, name, points=points, **problem.how) for name in problem.corruptions}
 
 
 METHOD = Method(
@@ -41,4 +45,5 @@ METHOD = Method(
     citation="Hanna, Pezzelle & Belinkov 2024 (arXiv 2403.17806)",
     kind="attribution",
     finds="edges",
+    estimate=estimate,
 )

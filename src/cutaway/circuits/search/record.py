@@ -5,13 +5,13 @@
 A method is one file of this folder with a `METHOD` record; it is found by discovery.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Literal
 
 from cutaway.circuits.behavior import Behavior
-from cutaway.circuits.effects import Convention, EffectMap
+from cutaway.circuits.effects import Convention, EdgeMap, EffectMap
 from cutaway.circuits.engine import TOKEN_BUDGET
 from cutaway.circuits.graph import Edge
 from cutaway.circuits.isolation import Ablation, Isolation
@@ -68,8 +68,13 @@ class Problem:
         """corruption → exact effect of every head."""
         if self.measured is not None:
             return self.measured
-        how = {"direction": self.direction, "metric": self.metric, "budget": self.budget, "work": self.work}
+        how = self.how | {"work": self.work}
         return {name: sweep(self.model, self.behavior, name, **how) for name in self.corruptions}
+
+    @property
+    def how(self) -> dict:
+        """What every measurement of effects is told: direction, metric and budget."""
+        return {"direction": self.direction, "metric": self.metric, "budget": self.budget}
 
     def convention(self, kind: Kind, corruption: str | None = None, ablation: str = "") -> Convention:
         """The convention of a result for this problem; about all its corruptions unless one is named."""
@@ -115,7 +120,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Method:
-    """`search(problem, options, tick)` returns `Found`; `options` is its frozen dataclass."""
+    """`search(problem, options, tick)` returns `Found`; `options` is its frozen dataclass.
+
+    `estimate(problem, options)`, of methods that estimate effects, gives corruption → the estimates, `EffectMap` or `EdgeMap`,
+    with the signs of exact effects: what `agreement.py` holds against these.
+    """
 
     name: str
     search: Callable[..., Found]
@@ -124,6 +133,7 @@ class Method:
     citation: str
     kind: Kind = "exact"
     finds: Literal["heads", "edges"] = "heads"
+    estimate: Callable[..., Mapping[str, EffectMap] | Mapping[str, EdgeMap]] | None = None
 
 
 @cache

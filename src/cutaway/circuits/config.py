@@ -25,8 +25,8 @@ class Find:
     n_random: int = 20
     """Random circuits of the same size to compare with."""
     seed: int = 0
-    budget: int = 4096
-    """Tokens in flight at once: more is faster on a large machine, less takes less memory."""
+    memory: float = 2.0
+    """GiB for runs that are kept and tokens in flight, above the model itself."""
 
     @property
     def n_prompts(self) -> int:

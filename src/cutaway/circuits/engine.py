@@ -36,6 +36,9 @@ from cutaway.decoder.model import Frame
 TOKEN_BUDGET = 2048
 """Tokens in flight at once: enough for full-speed matrix products, small enough for caches and memory."""
 
+RESUME = ("resid_pre", "q", "k", "v", "z", "written", "mlp_out")
+"""What a run leaves for cells to resume from."""
+
 PORTION = 16
 """Variants are handed over in portions of so many budgets: large enough to stack well, small enough to be kept often."""
 
@@ -68,9 +71,14 @@ class Engine:
         self.prompts = Prompts(prompts.tokens[:, keep], prompts.slots[:, keep], scored - self.offset)
         self.frame = self.frame_of(0, self.prompts.tokens.shape[1])
 
-    def trace(self, variant: Variant | None = None, reference: Reference | None = None) -> Trace:
-        """Runs the prompts from the first layer, with one variant's replacements, and keeps what others resume from."""
-        model, kept = self.model, {name: [] for name in ("resid_pre", "q", "k", "v", "z", "written", "mlp_out")}
+    def trace(
+        self, variant: Variant | None = None, reference: Reference | None = None, keep: Sequence[str] = RESUME
+    ) -> Trace:
+        """Runs the prompts from the first layer, with one variant's replacements, and keeps what others resume from.
+
+        `keep=REPLACEABLE` keeps only what can replace.
+        """
+        model, kept = self.model, {name: [] for name in RESUME}
         replace = partial(self._replace, variant, reference)
         _, resid = model.start(self.prompts.tokens, past=self.past)
         for layer in model.layers:
@@ -81,10 +89,10 @@ class Engine:
             z = layer.attend(q, *self.behind(layer.index, k, v), self.frame)
             written = layer.write(replace("z", layer.index, z))
             for name, value in {"q": q, "k": k, "v": v, "z": z, "written": written}.items():
-                kept[name].append(value)
+                kept[name] += [value] if name in keep else []
             resid = layer.finish(resid, written, partial(self._on_mlp, replace, layer.index, kept["mlp_out"]))
         logits = model.logits(resid, self.prompts.steps, self.columns)
-        return Trace(**{name: tuple(values) for name, values in kept.items()}, logits=logits)
+        return Trace(**{name: tuple(values) for name, values in kept.items() if name in keep}, logits=logits)
 
     def run(
         self, variants: Sequence[Variant], reference: Reference, base: Trace, background: Variant | None = None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+from cutaway.circuits import memory
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.circuit import Circuit, CircuitHead
 from cutaway.circuits.config import Find
@@ -81,17 +82,20 @@ def find(
     search_on, verify_on = behavior.split(config.n_search, config.n_verify)
     sweep_on = search_on.take(slice(0, min(config.n_sweep, config.n_search)))
     clock = _Clock(progress)
+    most = max(part.clean.tokens.numel() for part in (search_on, verify_on))
+    room = memory.plan(model.config, most, config.memory, model.dtype)
+    progress.say(f"memory: {room}")
 
     with clock("measure the behaviour"):
         done = performance(model, verify_on, search_on)
-    maps = _grids(model, sweep_on, config, clock, work)
+    maps = _grids(model, sweep_on, config, room.tokens, clock, work)
     ranking = rank(maps["heads"])
     problem = Problem(
         model,
         search_on,
         config.ablation,
         config.direction,
-        budget=config.budget,
+        budget=room.tokens,
         seed=config.seed,
         measured=maps["heads"],
         work=work,
@@ -103,10 +107,10 @@ def find(
         f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}"
     )
     with clock("verify on fresh prompts", cost(len(heads), n_random=config.n_random)) as tick:
-        fresh = Isolation(model, verify_on, ablation=config.ablation, budget=config.budget, work=work)
+        fresh = Isolation(model, verify_on, ablation=config.ablation, budget=room.tokens, work=work)
         verified = verify(fresh, heads, order=ranking, n_random=config.n_random, seed=config.seed, tick=tick)
     with clock("measure under other conventions"):
-        moved = sensitivity(fresh, heads, budget=config.budget)
+        moved = sensitivity(fresh, heads, budget=room.tokens)
     with clock("explain"):
         looks, writes = attention(model, search_on), direct(model, search_on)
         circuit = _circuit(model, search_on, config, heads, maps["heads"], verified, looks, writes)
@@ -116,9 +120,8 @@ def find(
         pair = (behavior.sources[0], behavior.sources[-1])
         with clock("exchange positions", model.config.n_layers * model.config.n_heads) as tick:
             movers = circuit.by_role().get(behavior.mover, [])
-            where = positional(
-                model, search_on.take(slice(0, min(8, config.n_search))), movers, pairs=[pair], work=work, tick=tick
-            )
+            few = search_on.take(slice(0, min(8, config.n_search)))
+            where = positional(model, few, movers, pairs=[pair], budget=room.tokens, work=work, tick=tick)
     return Findings(
         config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, sensitivity=moved,
         attention=looks, direct=writes, letters=letters, copying=copying, positional=where, seconds=clock.seconds,
@@ -126,7 +129,7 @@ def find(
 
 
 def _grids(
-    model: Decoder, behavior: Behavior, config: Find, clock: "_Clock", work: Work | None
+    model: Decoder, behavior: Behavior, config: Find, budget: int, clock: "_Clock", work: Work | None
 ) -> dict[str, dict[str, EffectMap]]:
     """Heads, residual stream by role, and MLPs, for every corruption but the reference (unless there is no other)."""
     names = corruptions(behavior)
@@ -157,7 +160,7 @@ def _grids(
                     sites=sites,
                     roles=at,
                     direction=config.direction,
-                    budget=config.budget,
+                    budget=budget,
                     work=work,
                     tick=tick,
                 )

@@ -84,8 +84,10 @@ def _z(
 
 
 def _pattern(engine: Engine, trace: Trace, index: int) -> Tensor:
-    k, _ = engine.behind(index, trace.k[index], trace.v[index])
-    return engine.model.layers[index].pattern(trace.q[index], k, engine.frame)
+    layer = engine.model.layers[index]
+    q, k, v = layer.qkv(trace.resid_pre[index])
+    q, k = layer.rotated(q, k, engine.frame)
+    return layer.pattern(q, engine.behind(index, k, v)[0], engine.frame)
 
 
 def _rows_and_columns(pattern: Tensor, place: Tensor, offset: int) -> Tensor:

@@ -12,7 +12,7 @@ from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.reference import from_run, slot_means, zeros
 from cutaway.circuits.resume import fingerprint
-from cutaway.circuits.variant import Trace, Variant, head_sites, without
+from cutaway.circuits.variant import REPLACEABLE, Trace, Variant, head_sites, without
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
 from cutaway.decoder import Decoder, Site
@@ -59,7 +59,7 @@ class Isolation:
                 self._reference = zeros(self._engine, self._clean)
             else:
                 values = slot_means if ablation == "mean" else from_run
-                self._reference = values(self._engine, source, source.trace())
+                self._reference = values(self._engine, source, source.trace(keep=REPLACEABLE))
             self._base: tuple[Heads, Trace | None] = (self.every_head, self._clean)
             self._empty: Float[Tensor, "batch step"] | None = None
             self._full: dict[str, Tensor] = {}

@@ -11,7 +11,7 @@ from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.inputs import Source, as_variant, reference_of
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.resume import fingerprint
-from cutaway.circuits.variant import head_sites
+from cutaway.circuits.variant import REPLACEABLE, head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
@@ -77,7 +77,7 @@ def sweep(
                 Engine(model, behavior, rows, columns=score.columns, steps=steps, past=past, budget=budget)
                 for rows in (base, source)
             )
-            trace, found = engine.trace(), other.trace()
+            trace, found = engine.trace(), other.trace(keep=REPLACEABLE)
             before = score.measure(metric, trace.logits)
             alike: dict[Source, list[int]] = {}
             for place, i in enumerate(mine):

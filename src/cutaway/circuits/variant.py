@@ -39,17 +39,17 @@ class Trace:
     """What a run leaves for others to resume from.
 
     `z` and `mlp_out` are what was computed, before any of it was replaced; `written` is what the heads then added to the
-    stream. `q` and `k` are rotated.
+    stream. `q` and `k` are rotated. A run that nobody resumes from may have kept less.
     """
 
-    resid_pre: tuple[Float[Tensor, "batch pos d_model"], ...]
-    q: tuple[Float[Tensor, "batch pos head d_head"], ...]
-    k: tuple[Float[Tensor, "batch pos kv_head d_head"], ...]
-    v: tuple[Float[Tensor, "batch pos kv_head d_head"], ...]
-    z: tuple[Float[Tensor, "batch pos head d_head"], ...]
-    written: tuple[Float[Tensor, "batch pos d_model"], ...]
-    mlp_out: tuple[Float[Tensor, "batch pos d_model"], ...]
     logits: Float[Tensor, "batch step column"]
+    resid_pre: tuple[Float[Tensor, "batch pos d_model"], ...] = ()
+    q: tuple[Float[Tensor, "batch pos head d_head"], ...] = ()
+    k: tuple[Float[Tensor, "batch pos kv_head d_head"], ...] = ()
+    v: tuple[Float[Tensor, "batch pos kv_head d_head"], ...] = ()
+    z: tuple[Float[Tensor, "batch pos head d_head"], ...] = ()
+    written: tuple[Float[Tensor, "batch pos d_model"], ...] = ()
+    mlp_out: tuple[Float[Tensor, "batch pos d_model"], ...] = ()
 
 
 @dataclass(frozen=True)

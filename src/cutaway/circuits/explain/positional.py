@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.effects import Convention, EffectMap
-from cutaway.circuits.engine import Engine, shared_past
+from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.explain.attention import to_roles
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.resume import fingerprint
@@ -86,6 +86,7 @@ def positional(
     movers: Sequence[Site],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    budget: int = TOKEN_BUDGET,
     work: Work | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Positional:
@@ -94,7 +95,7 @@ def positional(
     pairs = [(a, b) for i, a in enumerate(sources) for b in sources[i + 1 :]] if pairs is None else list(pairs)
     swaps, per_head = [], {}
     for pair in pairs:
-        effects = first_token_effects(model, behavior, pair, work=work, tick=tick)
+        effects = first_token_effects(model, behavior, pair, budget=budget, work=work, tick=tick)
         per_head[pair] = effects
         reacting = tuple(
             site for site, value in zip(effects.sites, effects.mean()[:, 0], strict=True) if (value < REACTS).any()
@@ -133,6 +134,7 @@ def first_token_effects(
     behavior: Behavior,
     pair: tuple[str, str],
     *,
+    budget: int = TOKEN_BUDGET,
     work: Work | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> EffectMap:
@@ -141,7 +143,8 @@ def first_token_effects(
     sites = tuple(head_sites(model))
 
     def exchanged(mine: list[int]) -> Groups:
-        engine = Engine(model, behavior, behavior.clean, columns=score.columns, past=shared_past(model, behavior))
+        past = shared_past(model, behavior)
+        engine = Engine(model, behavior, behavior.clean, columns=score.columns, past=past, budget=budget)
         trace = engine.trace()
         reference = _exchanged_z(engine, trace, pair)
         before = score.logit_diff(trace.logits)

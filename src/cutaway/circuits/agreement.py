@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MATTERS = 0.1
+"""A part matters if its exact effects have at least this share of the size of the largest."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One head, or edge, under one corruption, on one answer token: mean effects over prompts, in units of the metric."""
@@ -132,11 +136,12 @@ def _edge_points(problem: Problem, maps: Mapping[str, EdgeMap], count: int, tick
 def measures(points: Sequence[Point]) -> dict[str, int | float]:
     """Correlation of the numbers; of the sizes of each part, correlation of the order and agreement of the top.
 
-    `top` is the share of the parts whose exact effect is not rounding that stand among as many of the largest estimates.
+    `top` is the share of the parts that matter (whose exact size is at least `MATTERS` of the largest) which stand among as many
+    of the largest estimates.
     """
     exact, estimate = (torch.tensor([getattr(p, kind) for p in points]) for kind in ("exact", "estimate"))
     true, guess = _sizes(points, "exact"), _sizes(points, "estimate")
-    mattering = int((true > 0).sum())
+    mattering = int((true > MATTERS * true.max()).sum())
     best = [set(size.argsort(descending=True, stable=True)[:mattering].tolist()) for size in (true, guess)]
     return {
         "n": len(points),

@@ -61,7 +61,7 @@ def attribute(
     sites = tuple(site.check(model.config) for site in (head_sites(model) if sites is None else sites))
     how, whole = how or ATP, list(dict.fromkeys(site.without_head() for site in sites))
     values = torch.full((len(sites), len(roles), len(behavior), behavior.n_steps), torch.nan)
-    rows = max(1, budget // behavior.clean.tokens.shape[1])
+    rows = max(1, budget // (behavior.clean.tokens.shape[1] - behavior.shared))
     for which, contrast in contrasts(model, behavior, corruption, direction=direction, metric=metric, rows=rows):
         readings = list(how.readings(contrast, whole))
         for r, role in enumerate(roles):

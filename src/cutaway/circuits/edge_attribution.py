@@ -58,7 +58,7 @@ def attribute_edges(
     grid = torch.full(
         (len(senders(model.config)), len(receivers(model.config)), len(behavior), behavior.n_steps), torch.nan
     )
-    tokens = behavior.clean.tokens.shape[1] * len(grid)
+    tokens = (behavior.clean.tokens.shape[1] - behavior.shared) * len(grid)
     rows = max(1, WRITES * budget // tokens)
     for which, contrast in contrasts(model, behavior, corruption, direction=direction, metric=metric, rows=rows):
         found = _contrast(contrast, points)

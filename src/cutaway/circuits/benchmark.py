@@ -103,20 +103,24 @@ def planted_cases(seeds: Iterable[int], n: int = 6) -> Iterator[Case]:
 
 def published_cases(records: Sequence[KnownCircuit], model: str, n: int, progress: Progress) -> list[Case]:
     """The published circuits whose model can be had; one line says which cannot, and why."""
+    cases: list[Case] = []
+    loaded, why = None, ""
+    if any(record.loads for record in records):
+        try:
+            with progress.stage(f"load {model}"):
+                loaded = load(model)
+        except CutawayError as error:
+            why = str(error)
     for record in records:
-        if not record.loads:
-            progress.say(f"left out: {record.name}, because no family here reads {record.model}")
-    readable = [record for record in records if record.loads]
-    if not readable:
-        return []
-    try:
-        with progress.stage(f"load {model}"):
-            loaded = load(model)
-        return [known_case(record, loaded, n) for record in readable]
-    except CutawayError as error:
-        names = ", ".join(record.name for record in readable)
-        progress.say(f"left out: {names}, because {model} cannot be had or does not fit ({error})")
-        return []
+        try:
+            if not record.loads:
+                raise CutawayError(f"no family here reads {record.model}")
+            if loaded is None:
+                raise CutawayError(why)
+            cases.append(known_case(record, loaded, n))
+        except CutawayError as error:
+            progress.say(f"left out: {record.name} ({error})")
+    return cases
 
 
 def known_case(record: KnownCircuit, model: Decoder, n: int = 24, seed: int = 0) -> Case:

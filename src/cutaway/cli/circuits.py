@@ -241,16 +241,23 @@ def benchmark(
         with progress.stage(f"{total} models, {len(chosen)} methods", total * len(chosen)) as tick:
             scores = bench.run(chain(cases, bench.planted_cases(draws, n)), chosen, tick)
         run.json("benchmark.json", bench.to_dict(scores, chosen))
-    console, groups = new_console(), bench.by_group(scores, chosen)
-    for record in (record for record in records if record.name in {case.name for case in cases}):
+    _tell([record for record in records if record.name in {case.name for case in cases}], scores, chosen)
+    print(f"Written to {folder}.")
+
+
+def _tell(records: list, scores: list, methods: list) -> None:
+    """A table for each published circuit, and one for the planted family."""
+    from cutaway.circuits import benchmark as bench
+
+    console, groups, planted = new_console(), bench.by_group(scores, methods), bench.planted_only(scores)
+    for record in records:
         console.print(f"\n{record.name}: {len(record.heads)} published heads of {record.model} ({record.citation})")
         console.print(listing(bench.HEADER, bench.rows(groups[record.name])))
         if record.published:
             console.print(f"published beside it: {record.published}")
-    if draws:
-        console.print(f"\nplanted: {len(draws) * len(bench.circuits())} models")
-        console.print(listing(bench.HEADER, bench.rows(bench.summaries(bench.planted_only(scores), chosen))))
-    console.print(f"Written to {folder}.")
+    if planted:
+        console.print(f"\nplanted: {len(planted) // len(methods)} models")
+        console.print(listing(bench.HEADER, bench.rows(bench.summaries(planted, methods))))
 
 
 def _split(names: str) -> list[str]:

@@ -66,7 +66,7 @@ def digest(*parts: str | Tensor) -> str:
             content = part.encode()
             head = f"text {len(content)}"
         else:
-            content = memoryview(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            content = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
             head = f"{part.dtype} {tuple(part.shape)}"
         hashed.update(head.encode() + b"\n")
         hashed.update(content)

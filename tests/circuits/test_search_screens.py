@@ -1,6 +1,7 @@
 """Methods that screen by gradients: on planted models the exact step behind them finds exactly the planted heads."""
 
 import dataclasses
+import json
 from functools import cache
 
 import pytest
@@ -12,7 +13,9 @@ from cutaway.circuits.behaviors.acronyms import Acronyms
 from cutaway.circuits.behaviors.acronyms import build as acronyms
 from cutaway.circuits.behaviors.induction import Induction
 from cutaway.circuits.behaviors.induction import build as induction
+from cutaway.circuits.config import Find
 from cutaway.circuits.effects import EdgeMap
+from cutaway.circuits.find import find
 from cutaway.circuits.graph import parse_edge
 from cutaway.circuits.search import screen
 from cutaway.circuits.search.atp import search as atp
@@ -23,7 +26,9 @@ from cutaway.circuits.search.eap_ig import Integrated
 from cutaway.circuits.search.eap_ig import search as eap_ig
 from cutaway.circuits.search.record import Problem, methods
 from cutaway.circuits.variant import head_sites
+from cutaway.circuits.write import write
 from cutaway.core.errors import CutawayError
+from cutaway.core.runs import new_run
 from cutaway.decoder import Site
 from cutaway.decoder.planted import truth
 
@@ -133,3 +138,23 @@ def test_star_counts_the_strongest_node_of_a_head():
         assert scores[own[0]] == pytest.approx(max(size[site] for site in own))
     alone = strongest_nodes(model, [star(head_sites(model))])
     assert any(scores[head] > 1.1 * alone[head] for head in alone)
+
+
+def test_the_main_job_takes_an_approximate_method_and_writes_its_scores_and_edges(tmp_path):
+    model = scene(NUMB).model
+    config = Find(method="eap", n_sweep=2, n_search=4, n_verify=4, n_random=1)
+    findings = find(model, acronyms(model.tokenizer, Acronyms(n=config.n_prompts)), config)
+    assert findings.circuit.sites == set(truth(NUMB))
+    with new_run(tmp_path / "run", config={}) as run:
+        write(findings, run, model.tokenizer)
+    scores = (tmp_path / "run" / "scores.csv").read_text().splitlines()
+    assert len(scores) == 1 + len(head_sites(model))
+    said = [line.split(",") for line in scores[1:]]
+    assert [float(score) for _, score, _ in said] == sorted(findings.searched.scores.values(), reverse=True)
+    assert {head for head, _, inside in said if inside == "True"} == {str(head) for head in truth(NUMB)}
+    edges = (tmp_path / "run" / "edges.csv").read_text().splitlines()[1:]
+    sizes = [abs(float(line.split(",")[1])) for line in edges]
+    assert sizes == sorted(sizes, reverse=True)
+    assert parse_edge(edges[0].split(",")[0]) in findings.searched.edges
+    said = json.loads((tmp_path / "run" / "search.json").read_text())
+    assert (said["method"], said["convention"]["kind"]) == ("eap", "attribution")

@@ -10,7 +10,12 @@ A map of the files, in the order of the job:
     engine.py        exact patching without wasted work: the only file that knows the shortcuts
     patching.py      effect of every site, by role; effects.py is the result
     isolation.py     a circuit on its own
+    resume.py        what a measurement depends on: the keys of the journal
+    graph.py         senders, receivers and the edges between them
+    paths.py         exact effect of an edge; cutting.py measures any set of edges taken away
+    gradients.py     slopes of the metric at every site; attribution.py and edge_attribution.py estimate effects from them
     search/          ways to find one; one file each
+    agreement.py     estimates beside exact effects
     verify.py        faithfulness, completeness, minimality, random circuits
     sensitivity.py   how faithfulness moves with ablation, direction, metric and prompts
     explain/         attention, direct effects, letters, roles, positions

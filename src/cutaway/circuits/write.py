@@ -8,6 +8,9 @@ from cutaway.circuits.find import Findings
 from cutaway.core.runs import Run
 from cutaway.decoder.tokens import Tokenizer
 
+MAX_EDGES = 2000
+"""Edges written down, the strongest first: a model of 30 layers has 130 000."""
+
 
 def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
     """Writes every table of the findings."""
@@ -16,6 +19,7 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
     for kind, maps in (("heads", findings.heads), ("stream", findings.stream), ("mlps", findings.mlps)):
         for corruption, effects in maps.items():
             _effects(run, f"effects/{kind}-{corruption.replace(' ', '-')}", effects)
+    _search(run, findings)
     run.json("verification.json", verification(findings))
     run.json("sensitivity.json", {"steps": findings.behavior.step_names, **findings.sensitivity.to_dict()})
     run.csv("attention.csv", attention_rows(findings))
@@ -33,6 +37,17 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
         run.json("positional.json", {"sources": findings.behavior.sources, **findings.positional.to_dict()})
     run.text("prompts.jsonl", prompts(findings, tokenizer))
     run.json("seconds.json", findings.seconds)
+
+
+def _search(run: Run, findings: Findings) -> None:
+    """What the search itself said of every head, and of the strongest edges if it looked at edges."""
+    found, inside = findings.searched, findings.circuit.sites
+    rows = [{"head": str(head), "score": score, "in_circuit": head in inside} for head, score in found.scores.items()]
+    run.csv("scores.csv", sorted(rows, key=lambda row: -row["score"]))
+    strongest = sorted(found.edges.items(), key=lambda item: -abs(item[1]))[:MAX_EDGES]
+    if strongest:
+        run.csv("edges.csv", [{"edge": str(edge), "effect": value} for edge, value in strongest])
+    run.json("search.json", {"method": findings.config.method, "convention": asdict(found.convention)})
 
 
 def _effects(run: Run, name: str, effects: EffectMap) -> None:

@@ -102,8 +102,6 @@ def test_metrics_without_a_gradient_and_unknown_corruptions_are_one_line():
         attribute(build("parallel"), behavior, "everything", metric="correct")
     with pytest.raises(CutawayError, match="no corruption"):
         attribute(build("parallel"), behavior, "nothing")
-    with pytest.raises(CutawayError, match="give noising or denoising"):
-        attribute(build("parallel"), behavior, "everything", direction="up")
 
 
 # --- AtP* -------------------------------------------------------------------------------------------------------------

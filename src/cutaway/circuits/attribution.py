@@ -9,6 +9,7 @@ although the effect is not: a saturated softmax (the QK fix), and ways to the ou
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -42,7 +43,7 @@ def attribute(
     *,
     sites: Sequence[Site] | None = None,
     roles: Sequence[str | None] = (None,),
-    direction: str = "noising",
+    direction: Literal["noising", "denoising"] = "noising",
     metric: str = "logit_diff",
     budget: int = TOKEN_BUDGET,
     how: Estimate | None = None,

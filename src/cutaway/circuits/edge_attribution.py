@@ -15,6 +15,7 @@ the same limit, reached sooner.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -40,7 +41,7 @@ def attribute_edges(
     corruption: str,
     *,
     points: int = 1,
-    direction: str = "noising",
+    direction: Literal["noising", "denoising"] = "noising",
     metric: str = "logit_diff",
     budget: int = TOKEN_BUDGET,
 ) -> EdgeMap:
@@ -81,13 +82,12 @@ def between(points: int) -> list[float]:
 def _contrast(contrast: Contrast, points: int) -> Float[Tensor, "sender receiver step batch"]:
     """Every sender times every receiver; pairs that are no edges have a number as well, which nobody looks at."""
     writes = torch.cat([written for _, written in sender_deltas(contrast)])
-    shift, total = contrast.deltas([EMBEDDING])[EMBEDDING], None
+    shift, parts = contrast.deltas([EMBEDDING])[EMBEDDING], []
     for share in between(points):
         found = contrast.gradients(stream_sites(contrast.model), shift=share * shift)
         blocks = [torch.einsum("sbpd,rtbpd->srtb", writes, slope) for _, slope in receiver_slopes(contrast, found)]
-        here = torch.cat(blocks, 1) / points
-        total = here if total is None else total + here
-    return total
+        parts.append(torch.cat(blocks, 1) / points)
+    return torch.stack(parts).sum(0)
 
 
 def stream_sites(model: Decoder) -> list[Site]:
@@ -136,7 +136,7 @@ def receiver_slopes(
         resid_pre, attn_out = (found.values[Site(layer.index, kind)] for kind in ("resid_pre", "attn_out"))
         for channel in CHANNELS:
             slope = found.slopes[Site(layer.index, channel)].movedim(-2, 0)  # [head, step, batch, pos, d_head]
-            named = [Site(layer.index, channel, head) for head in range(len(slope))]
+            named: list[Receiver] = [Site(layer.index, channel, head) for head in range(len(slope))]
             yield named, _back(lambda x, layer=layer, channel=channel: read(layer, channel, x), resid_pre, slope)
         slope = found.slopes[Site(layer.index, "mlp_out")][None]
         stream = resid_pre if layer.config.parallel else resid_pre + attn_out

@@ -11,6 +11,7 @@ carry gradients.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -130,7 +131,7 @@ def contrasts(
     behavior: Behavior,
     corruption: str,
     *,
-    direction: str = "noising",
+    direction: Literal["noising", "denoising"] = "noising",
     metric: str = "logit_diff",
     rows: int | None = None,
 ) -> Iterator[tuple[slice, Contrast]]:

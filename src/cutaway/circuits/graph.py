@@ -99,7 +99,7 @@ def edges(config: DecoderConfig) -> list[Edge]:
 
 def heads_of(receiver: Receiver, config: DecoderConfig) -> frozenset[Site]:
     """The heads whose output changes when this receiver reads something else; empty for MLPs and logits."""
-    if receiver == LOGITS or receiver.kind not in CHANNELS:
+    if not isinstance(receiver, Site) or receiver.kind not in CHANNELS or receiver.head is None:
         return frozenset()
     if receiver.kind == "q":
         return frozenset({Site(receiver.layer, "z", receiver.head)})

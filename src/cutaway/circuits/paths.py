@@ -230,7 +230,8 @@ class Stream:
                 yield [some[i] for i in group], logits
 
     def _replaced(self, receiver: Receiver) -> frozenset[Site]:
-        return heads_of(receiver, self.engine.model.config) or frozenset({receiver})
+        heads = heads_of(receiver, self.engine.model.config)
+        return frozenset({receiver}) if isinstance(receiver, Site) and not heads else heads
 
     def _reference(self, s: int, reached: Reached, kind: str) -> Reference:
         """What the receivers put out when they read the `s`-th sender's change at one kind of input."""

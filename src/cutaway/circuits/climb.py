@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cutaway.circuits.plan import Block
 from cutaway.circuits.variant import Reference, Trace
-from cutaway.decoder.model import Layer
+from cutaway.decoder.model import Frame, Layer
 
 At = slice | Tensor
 """Positions: a range or a list of them."""
@@ -37,13 +37,21 @@ class Climb:
         scored = torch.tensor([block.scored[step] for step in steps], device=block.row.device)
         stream = self._base(self.base.resid_pre[0], slice(0, 0), self.from_start)
         for layer in model.layers[block.entry[0] // 2 :]:
+            stream = self._come(layer, stream)
             stream = self._enter(layer.index, stream)
-            at = scored if layer.index + 1 == len(model.layers) else self.from_start
+            at = layer.here(scored) if layer.index + 1 == len(model.layers) else self.from_start
             risen = self._rise(layer, stream, at)
             stream = torch.cat([risen, self._join(layer, len(stream), at)])
         out = self.base.logits[block.row]
-        out[:, steps] = model.read_out(model.final_norm(stream), self.engine.columns)
+        out[:, steps] = model.read_out(model.final_norm(stream.to(out.device)), self.engine.columns)
         return out
+
+    def _come(self, layer: Layer, stream: Tensor) -> Tensor:
+        """To the device of a layer, if that is another one than the last layer's."""
+        if layer.here(stream).device != self.block.row.device:
+            self.block = self.block.to(layer.here(stream).device)
+            self.swap = Swap(self.block, self.swap.reference)
+        return layer.here(stream)
 
     # --- cells outside ----------------------------------------------------------------------------------------------
 
@@ -59,7 +67,7 @@ class Climb:
         index, base, last = layer.index, self.base, not isinstance(at, slice)
         cells = slice(inside, bisect_right(self.block.entry, 2 * index + 1))
         if cells.stop == cells.start:
-            return base.resid_pre[0].new_empty(0, *self._base(base.resid_pre[0], slice(0, 0), at).shape[1:])
+            return self._base(base.resid_pre[0], slice(0, 0), at)
         here = at if last else self.span  # in the last layer, what is not scored is not needed
         below = self._base(base.resid_pre[index], cells, here)
         if last or self.swap.heads_differ(index, cells):
@@ -76,7 +84,7 @@ class Climb:
 
     def _base(self, x: Tensor, cells: slice, at: At) -> Tensor:
         """What the base run has for these cells at these positions."""
-        return x[:, at].index_select(0, self.block.row[cells])
+        return x.to(self.block.row.device)[:, at].index_select(0, self.block.row[cells])
 
     # --- cells inside -----------------------------------------------------------------------------------------------
 
@@ -108,7 +116,7 @@ class Climb:
         old = len(stream)
         if block.stop < block.width:  # young cells ask and answer anew in their span only
             old = bisect_right(block.entry, 2 * index - 2)
-        frame = self.frame if isinstance(at, slice) else self.frame.at(at - block.start)
+        frame = self.frame if isinstance(at, slice) else self._asks(at - block.start)
         everyone, before = slice(0, len(stream)), self.engine.offset
         k, v = (
             self._base(x[:, :, pick_kv], everyone, slice(0, before + block.width))
@@ -129,8 +137,12 @@ class Climb:
             else:
                 asks = (at < part.stop).nonzero()[:, 0]
                 places = at[asks] - part.start
-                q[cells, asks] = layer.turned(layer.queries(x[:, places], heads), self.frame.at(places))
+                q[cells, asks] = layer.turned(layer.queries(x[:, places], heads), self._asks(places))
         return layer.attend(q, k, v, frame)
+
+    def _asks(self, places: Tensor) -> Frame:
+        """The frame of some queries, by their places from `start` on; frames lie where the tokens are."""
+        return self.frame.at(places.to(self.engine.columns.device))
 
 
 class Swap:

@@ -82,6 +82,7 @@ class Engine:
         replace = partial(self._replace, variant, reference)
         _, resid = model.start(self.prompts.tokens, past=self.past)
         for layer in model.layers:
+            resid = layer.here(resid)
             kept["resid_pre"].append(resid)
             resid = replace("resid_pre", layer.index, resid)
             q, k, v = layer.qkv(resid)
@@ -140,6 +141,7 @@ class Engine:
         where, values = reference.where, getattr(reference, kind)[layer]
         if variant.role is not None:
             where = where & self.behavior.slot_mask(self.prompts, variant.role)
+        where = where.to(x.device)
         if kind != "z":
             return torch.where(where[..., None], values, x)
         heads = torch.zeros(x.shape[2], dtype=torch.bool, device=x.device)

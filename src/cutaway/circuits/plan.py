@@ -5,7 +5,7 @@ leads from to a scored token. The others begin at their first layer and position
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -38,6 +38,12 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    def to(self, device: torch.device) -> "Block":
+        """The same block with its tensors on the device of a layer."""
+        moved = {name: getattr(self, name).to(device) for name in ("variant", "row", "where", "behind")}
+        masks = {name: getattr(self, name).map(lambda mask: mask.to(device)) for name in ("replaced", "background")}
+        return replace(self, **moved, **masks)
 
     @property
     def width(self) -> int:
@@ -137,7 +143,7 @@ class Plan:
         for layer in range(top + 1):
             z, mlp, resid = (mask[:, layer] & single.reshape(-1, *[1] * (mask.ndim - 2)) for mask in differs.parts())
             if z.any():
-                changes = (self.reference.z[layer] != self.base.z[layer]).any(-1)  # [batch, pos, head]
+                changes = (self.reference.z[layer] != self.base.z[layer]).any(-1).to(where.device)  # [batch, pos, head]
                 at, head = z.nonzero(as_tuple=True)
                 where[at] &= changes.movedim(-1, 0)[head]
             for mask, new, old in (
@@ -145,7 +151,7 @@ class Plan:
                 (resid, self.reference.resid_pre, self.base.resid_pre),
             ):
                 if mask.any():
-                    where[mask] &= (new[layer] != old[layer]).any(-1)
+                    where[mask] &= (new[layer] != old[layer]).any(-1).to(where.device)
             if layer == top:
                 where[z.any(-1) | mlp] &= scored
 

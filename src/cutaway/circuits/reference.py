@@ -19,7 +19,7 @@ def from_run(engine: Engine, source: Engine, trace: Trace) -> Reference:
     def pick(x: Tensor) -> Tensor:
         if alike:
             return x
-        i = index.clamp(min=0).reshape(*index.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
+        i = index.to(x.device).clamp(min=0).reshape(*index.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
         return x.gather(1, i)
 
     width = min(engine.prompts.tokens.shape[1], source.prompts.tokens.shape[1])
@@ -38,8 +38,9 @@ def slot_means(engine: Engine, source: Engine, trace: Trace) -> Reference:
     count = torch.bincount(flat[real], minlength=n)
 
     def mean(x: Tensor) -> Tensor:
-        total = x.new_zeros(n, *x.shape[2:]).index_add_(0, flat[real], x.flatten(0, 1)[real])
-        return (total / count.clamp(min=1).reshape(-1, *[1] * (x.ndim - 2)))[engine.prompts.slots.clamp(min=0)]
+        some, slots = real.to(x.device), engine.prompts.slots.to(x.device).clamp(min=0)
+        total = x.new_zeros(n, *x.shape[2:]).index_add_(0, flat.to(x.device)[some], x.flatten(0, 1)[some])
+        return (total / count.to(x.device).clamp(min=1).reshape(-1, *[1] * (x.ndim - 2)))[slots]
 
     has = (count > 0)[engine.prompts.slots.clamp(min=0)] | ~engine.prompts.mask
     return _reference(trace, mean, has)

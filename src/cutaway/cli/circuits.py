@@ -41,7 +41,7 @@ def find(
     dtype
         float32, bfloat16 or float16; what the latter two change in the logits is measured and printed.
     device
-        auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
+        auto (a GPU if there is one), cpu, cuda, cuda:1, mps …; several with commas between hold one model together.
     """
     from cutaway.circuits import figures, report
     from cutaway.circuits.behaviors.choose import choose
@@ -55,8 +55,6 @@ def find(
 
     folder = out or free(Path("runs") / f"{Path(behavior).stem}-{Path(model).name}".replace(":", "-"))
     devices = devices_of(device)
-    if len(devices) > 1:
-        raise CutawayError(f"a search needs the whole model on one device, not on {device}: see docs/scaling.md")
     given = {"command": command_line(), "seed": config.seed}
     settings = {"behavior": behavior, "model": model, "option": option, "dtype": dtype, "find": vars(config)}
     with job(folder, devices[0], config=settings, **given) as at:

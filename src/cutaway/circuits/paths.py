@@ -15,7 +15,7 @@ Step 1 runs for all senders of a layer at once, and for all receivers of each: o
 each edge (`engine.py`), so that it starts at the receiver and shares what the variants share.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -113,7 +113,7 @@ def _checked(edge: Edge, model: Decoder) -> Edge:
 class Reached:
     """What the receivers above a sender put out when each reads the changed stream: layer by layer, for some senders.
 
-    Layers that the senders do not reach are absent.
+    Layers that were not asked for are absent.
     """
 
     z: dict[str, dict[int, Float[Tensor, "sender batch pos head d_head"]]]
@@ -141,7 +141,8 @@ class Stream:
         for i, edge in enumerate(edges):
             by_sender.setdefault(edge.sender, []).append(i)
         for together in self._together(list(by_sender)):
-            reached = self.ascend(together)
+            asked = {edges[i].receiver for sender in together for i in by_sender[sender]}
+            reached = self.ascend(together, {(r.kind, r.layer) for r in asked if isinstance(r, Site)})
             for s, sender in enumerate(together):
                 yield from self._receive(s, reached, by_sender[sender], edges)
 
@@ -156,8 +157,12 @@ class Stream:
 
     # --- step 1: from the senders up ----------------------------------------------------------------------------------
 
-    def ascend(self, senders: Sequence[Sender]) -> Reached:
-        """What every receiver above puts out; the senders all stand in one layer, or are the embedding."""
+    def ascend(self, senders: Sequence[Sender], asked: Set[tuple[str, int]]) -> Reached:
+        """What receivers above put out; the senders all stand in one layer, or are the embedding.
+
+        Args:
+            asked: (kind, layer) of the receivers wanted; the logits always are.
+        """
         model, trace = self.engine.model, self.trace
         bottom = -1 if senders[0] == EMBED else senders[0].layer
         at_heads, at_mlp = (self._writes(senders, kind) for kind in ("z", "mlp_out"))
@@ -166,15 +171,15 @@ class Stream:
         mlp_out: dict[int, Tensor] = {}
         for layer in model.layers[max(bottom, 0) :]:
             i, resid = layer.index, trace.resid_pre[layer.index]
-            if i > bottom:
-                for channel, out in self._attend(layer, added).items():
-                    z[channel][i] = out
+            for channel in CHANNELS:
+                if (channel, i) in asked:
+                    z[channel][i] = self._attend(layer, added, channel)
             above = added + at_heads if i == bottom else added
-            mid = resid if layer.config.parallel else resid + _attn_out(layer, layer.write(trace.z[i]))
-            out = layer.mlp(mid + (added if layer.config.parallel else above))
-            mlp_out[i] = out
-            added = above + (out - layer.mlp(mid)) if self.through_mlps else above
-            added = added + at_mlp if i == bottom else added
+            if self.through_mlps or ("mlp_out", i) in asked:
+                mid = resid if layer.config.parallel else resid + _attn_out(layer, layer.write(trace.z[i]))
+                mlp_out[i] = layer.mlp(mid + (added if layer.config.parallel else above))
+                above = above + (mlp_out[i] - layer.mlp(mid)) if self.through_mlps else above
+            added = above + at_mlp if i == bottom else above
         last = model.layers[-1]
         resid = last.finish(trace.resid_pre[-1], last.write(trace.z[-1])) + added
         at = self.engine.prompts.steps.repeat(len(senders), 1)
@@ -199,17 +204,16 @@ class Stream:
                 row.copy_(new - old)
         return out
 
-    def _attend(self, layer: Layer, added: Float[Tensor, "sender batch pos d_model"]) -> dict[str, Tensor]:
-        """z of every head of a layer, `[sender, batch, pos, head, d_head]`, with its queries, its keys or its values changed."""
+    def _attend(
+        self, layer: Layer, added: Float[Tensor, "sender batch pos d_model"], channel: str
+    ) -> Float[Tensor, "sender batch pos head d_head"]:
+        """z of every head of a layer with its queries, its keys or its values changed."""
         resid, senders = self.trace.resid_pre[layer.index], len(added)
-        q, k, v = layer.qkv((resid + added).flatten(0, 1))
-        same = [x.repeat(senders, 1, 1, 1) for x in layer.qkv(resid)]
-        mixed = {"q": (q, same[1], same[2]), "k": (same[0], k, same[2]), "v": (same[0], same[1], v)}
-        return {channel: self._mix(layer, *inputs).unflatten(0, (senders, -1)) for channel, inputs in mixed.items()}
-
-    def _mix(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "rows pos head d_head"]:
+        changed = dict(zip(CHANNELS, layer.qkv((resid + added).flatten(0, 1)), strict=True))
+        same = dict(zip(CHANNELS, layer.qkv(resid), strict=True))
+        q, k, v = (changed[c] if c == channel else same[c].repeat(senders, 1, 1, 1) for c in CHANNELS)
         frame, past = self.engine.frame, self.engine.past
-        return layer.mix(layer.pattern(*layer.rotated(q, k, frame), frame, past), v, past)
+        return layer.mix(layer.pattern(*layer.rotated(q, k, frame), frame, past), v, past).unflatten(0, (senders, -1))
 
     # --- step 2: from each receiver on --------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from protocol import Task
 
-from cutaway.circuits.behavior import Behavior, Corruption, Sample, Segment, Variant, assemble
+from cutaway.circuits.behavior import ANSWER, Behavior, Corruption, Sample, Segment, Variant, assemble
 from cutaway.circuits.behaviors.acronyms import CORRUPTIONS, Acronyms, build
 from cutaway.decoder.catalog import locate
 from cutaway.decoder.load import load_tokenizer
@@ -41,7 +41,7 @@ GRIDS = (
     Grid(
         "answer position",
         "all heads at the position that predicts the letter, one run a letter",
-        tuple((f"everything, letter {i + 1}", (role,)) for i, role in enumerate(("(", "A1", "A2"))),
+        (("everything, letter by letter", (ANSWER,)),),
         30,
     ),
     Grid(
@@ -71,16 +71,14 @@ def gpt2_shape(cache: Path) -> Path:
 
 
 def behavior_of(model: str, folder: Path, n: int) -> Behavior:
-    """n prompts, with the corruptions of the acronym behaviour and `everything` once more for each letter alone."""
+    """n prompts, with the corruptions of the acronym behaviour and `everything` once more, one run a letter."""
     made = random_acronyms(n) if model == "gpt2-shape" else spelled_acronyms(folder, n)
     if made.roles != ROLES or len(made.slots) != len(ROLES):
         raise ValueError(f"the prompts of {model} have the roles {made.roles}, a token each is wanted of {ROLES}")
     everything = made.corruptions["everything"].runs[0][1]
-    alone = {
-        name: Corruption(name, "all words and letters are others, measured on this letter", (((i,), everything),))
-        for i, name in enumerate(f"everything, letter {i + 1}" for i in range(3))
-    }
-    return replace(made, corruptions=made.corruptions | alone)
+    runs = tuple(((i,), everything) for i in range(3))
+    alone = Corruption("everything, letter by letter", "all words and letters are others, one run a letter", runs)
+    return replace(made, corruptions=made.corruptions | {alone.name: alone})
 
 
 def spelled_acronyms(folder: Path, n: int) -> Behavior:
@@ -131,4 +129,5 @@ def runs(behavior: Behavior, grid: Grid) -> Iterator[tuple[int, tuple[int, ...],
             task = Task(
                 clean.tokens, corrupt.tokens, clean.steps[0, at], behavior.answers[:, at], behavior.alternatives[:, at]
             )
-            yield i, tuple(steps), task, [-1 if role is None else ROLES.index(role) for role in roles]
+            at = {None: -1, ANSWER: int(clean.steps[0, steps[0]])} | {role: p for p, role in enumerate(ROLES)}
+            yield i, tuple(steps), task, [at[role] for role in roles]

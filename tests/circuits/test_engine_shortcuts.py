@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cutaway.circuits import reference as reference_file
+from cutaway.circuits.behavior import ANSWER, Corruption
 from cutaway.circuits.climb import Climb, Swap
 from cutaway.circuits.engine import Engine, shared_past
 from cutaway.circuits.metrics import scorer
@@ -176,10 +177,23 @@ def test_of_few_heads_that_are_left_only_those_are_computed(meter, monkeypatch):
 
 def test_tokens_after_the_last_scored_one_are_dropped(meter):
     behavior, model = random_behavior(prompts=4, steps=3, shared=0, even=True), build("shared keys")
-    # the runs that are resumed from: R1 R2 R3 ( for the first step, one more for each that follows; clean and corrupted
     sweep(model, behavior, "step by step", sites=[Site(2, "z", 0)], roles=("R1",))
-    assert meter.finish == [4 * 4] * 6 + [4 * 5] * 6 + [4 * 6] * 6
-    assert set(meter.unembedded) == {4 * 1}, "only the scored positions are unembedded"
+    # the clean prompts once, of all six tokens; corrupted ones up to what each run scores: ( for the first step, then A1, A2
+    assert meter.finish == [4 * 6] * 3 + [4 * 4] * 3 + [4 * 5] * 3 + [4 * 6] * 3
+    assert meter.unembedded == [4 * 3, 4 * 1, 4 * 1, 4 * 1], "only the scored positions are unembedded"
+
+
+def test_prompts_that_several_runs_are_about_are_run_once(meter):
+    behavior, model = random_behavior(prompts=4, steps=3, shared=0, even=True), build("shared keys")
+    everything = behavior.corruptions["everything"].runs[0][1]
+    letters = Corruption("letters", "each on its own", tuple(((i,), everything) for i in range(3)))
+    behavior = dataclasses.replace(behavior, corruptions={"letters": letters})
+    effects = sweep(model, behavior, "letters", sites=[Site(2, "z", 0)], roles=(ANSWER,))
+    # both runs whole, then one position in the last layer for each step
+    assert meter.finish == [4 * 6] * 6 + [4 * 1] * 3
+    for step, role in enumerate(("(", "A1", "A2")):
+        alone = sweep(model, behavior, "letters", sites=[Site(2, "z", 0)], roles=(role,)).values[0, 0, :, step]
+        assert torch.equal(alone, effects.values[0, 0, :, step])
 
 
 def test_nothing_is_padded(meter):

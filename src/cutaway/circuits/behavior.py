@@ -23,6 +23,9 @@ class Segment:
     ids: tuple[int, ...]
 
 
+ANSWER = "answer"
+"""A role that every behaviour has: the tokens that predict the answer steps a run is about."""
+
 Row = tuple[Segment, ...]
 """One prompt, cut into its roles, including the answer tokens fed back to the model (all but the last)."""
 
@@ -119,7 +122,9 @@ class Behavior:
         return self.answers.shape[1]
 
     def slot_mask(self, prompts: Prompts, role: str) -> Bool[Tensor, "batch pos"]:
-        """Where the tokens of a role stand."""
+        """Where the tokens of a role stand; `ANSWER` are those that predict the scored steps of `prompts`."""
+        if role == ANSWER:
+            return torch.zeros_like(prompts.mask).scatter_(1, prompts.steps, True)
         if role not in self.roles:
             raise CutawayError(f"behaviour {self.name!r} has no role {role!r}: roles are {', '.join(self.roles)}")
         indices = torch.tensor(

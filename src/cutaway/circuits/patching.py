@@ -1,17 +1,19 @@
 """Exact activation patching over a grid of sites and roles, for all k answer tokens of every prompt."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 
-from cutaway.circuits.behavior import Behavior
+from cutaway.circuits.behavior import Behavior, Prompts
 from cutaway.circuits.effects import Convention, EffectMap
-from cutaway.circuits.engine import TOKEN_BUDGET, Engine, shared_past
+from cutaway.circuits.engine import RESUME, TOKEN_BUDGET, Engine, shared_past
 from cutaway.circuits.inputs import Source, as_variant, reference_of
 from cutaway.circuits.metrics import scorer
 from cutaway.circuits.resume import fingerprint
-from cutaway.circuits.variant import REPLACEABLE, head_sites
+from cutaway.circuits.variant import REPLACEABLE, Trace, head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.core.journal import name_of
 from cutaway.core.work import Groups, Work
@@ -68,16 +70,15 @@ def sweep(
     variants = [as_variant(site, role, model.config) for site, role in cells]
     values = torch.full((len(cells), len(behavior), behavior.n_steps), torch.nan)
     past, prompts = shared_past(model, behavior), fingerprint(behavior)
-    for number, (steps, corrupt) in enumerate(behavior.corruptions[corruption].runs):
+    all_runs = behavior.corruptions[corruption].runs
+    engine = partial(Engine, model, behavior, columns=scorer(behavior).columns, past=past, budget=budget)
+    runs = _Runs(engine, [behavior.clean] * len(all_runs) + [corrupt for _, corrupt in all_runs])
+    for number, (steps, corrupt) in enumerate(all_runs):
         base, source = (behavior.clean, corrupt) if direction == "noising" else (corrupt, behavior.clean)
         score = scorer(behavior).steps(steps)
 
         def patched(mine: list[int], steps=steps, base=base, source=source, score=score) -> Groups:
-            engine, other = (
-                Engine(model, behavior, rows, columns=score.columns, steps=steps, past=past, budget=budget)
-                for rows in (base, source)
-            )
-            trace, found = engine.trace(), other.trace(keep=REPLACEABLE)
+            (engine, trace), (other, found) = runs(base, steps, RESUME), runs(source, steps, REPLACEABLE)
             before = score.measure(metric, trace.logits)
             alike: dict[Source, list[int]] = {}
             for place, i in enumerate(mine):
@@ -104,3 +105,21 @@ def sweep(
         tuple(role for role in roles if role),
     )
     return EffectMap(sites, roles, behavior.step_names, values, convention)
+
+
+class _Runs:
+    """The runs that cells start from: prompts that several runs of a grid are about are run once, and each takes as much
+    of that as it scores."""
+
+    def __init__(self, engine: Callable[..., Engine], prompts: Sequence[Prompts]):
+        self.engine = engine
+        self._uses = Counter(map(id, prompts))
+        self._whole: dict[tuple, Trace] = {}
+
+    def __call__(self, prompts: Prompts, steps: Sequence[int], keep: Sequence[str]) -> tuple[Engine, Trace]:
+        some, key = self.engine(prompts=prompts, steps=steps), (id(prompts), keep)
+        if self._uses[id(prompts)] == 1:
+            return some, some.trace(keep=keep)
+        if key not in self._whole:
+            self._whole[key] = self.engine(prompts=prompts).trace(keep=keep)
+        return some, self._whole[key].until(some.prompts.tokens.shape[1], steps)

@@ -4,7 +4,7 @@ Positions count from the end of the shared past (see `Engine`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -50,6 +50,11 @@ class Trace:
     z: tuple[Float[Tensor, "batch pos head d_head"], ...] = ()
     written: tuple[Float[Tensor, "batch pos d_model"], ...] = ()
     mlp_out: tuple[Float[Tensor, "batch pos d_model"], ...] = ()
+
+    def until(self, width: int, steps: Sequence[int]) -> "Trace":
+        """The run of the first `width` tokens, scored at some of the steps: nothing in it depends on what comes after."""
+        parts = {f.name: tuple(x[:, :width] for x in getattr(self, f.name)) for f in fields(self) if f.name != "logits"}
+        return Trace(self.logits[:, list(steps)], **parts)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from cutaway.circuits.gradients import contrasts
 from cutaway.circuits.graph import Edge, edges, heads_in, heads_of, receivers, senders
 from cutaway.circuits.search.record import Found, Method, Options, Problem, Say, silent
 from cutaway.circuits.variant import head_sites
+from cutaway.core.work import Work
 from cutaway.decoder import Decoder, Site
 
 
@@ -62,15 +63,15 @@ def _over_heads(problem: Problem, threshold: float, tick: Say) -> Found:
 def _over_edges(problem: Problem, threshold: float, tick: Say) -> Found:
     model, behavior = problem.model, problem.behavior
     ((_, contrast),) = contrasts(model, behavior, behavior.reference, metric=problem.metric)
-    cutting = Cutting(contrast)
+    cutting, work = Cutting(contrast), problem.work or Work()
     every, cut = edges(model.config), set[Edge]()
-    full, empty = (cutting.score(some).mean(0) for some in ((), every))
+    full, empty = (work.agree(cutting.score(some).mean(0)) for some in ((), every))
     now, lost, kept = full, dict.fromkeys(head_sites(model), 0.0), {}
     for edge in _from_the_outputs(model, every):
         if not _leads_on(edge, kept, model):
             cut.add(edge)
             continue
-        without = cutting.score(cut | {edge}).mean(0)
+        without = work.agree(cutting.score(cut | {edge}).mean(0))  # all ranks decide alike
         share = ((now - without) / (full - empty)).max().item()
         if edge.sender in lost:
             lost[edge.sender] = max(lost[edge.sender], share)

@@ -15,6 +15,7 @@ from cutaway.circuits.search.eliminate import eliminate
 from cutaway.circuits.search.ranking import ranked
 from cutaway.circuits.search.record import Found, Kind, Options, Problem, Say
 from cutaway.circuits.variant import head_sites
+from cutaway.core.work import Work
 from cutaway.decoder import Decoder, Site
 
 
@@ -30,8 +31,11 @@ def screened(
     if problem.work is not None:  # gradients may differ in their last bits from machine to machine
         order = problem.work.agree(torch.tensor(list(scores.values()), dtype=torch.float64))
         scores = dict(zip(scores, order.tolist(), strict=True))
+    # gradients may differ by rounding from rank to rank, and all must rank alike
+    agreed = (problem.work or Work()).agree(torch.tensor(list(scores.values()))).tolist()
+    scores = dict(zip(scores, agreed, strict=True))
     heads = eliminate(problem.isolation, ranked(scores), options.floor, tick)
-    return Found(heads, dict(scores), problem.convention(kind, ablation=problem.ablation), edges or {})
+    return Found(heads, scores, problem.convention(kind, ablation=problem.ablation), edges or {})
 
 
 def screened_edges(problem: Problem, maps: Sequence[EdgeMap], options: Options, tick: Say) -> Found:

@@ -83,6 +83,15 @@ def test_numbers_by_hand():
     )
 
 
+def test_what_is_written_names_where_they_differ_most():
+    found = agreement(planted(), method("atp"))
+    worst = max(found.heads, key=lambda p: abs(p.exact - p.estimate))
+    said = found.to_dict()
+    assert said["largest"]["heads"][0] == vars(worst)
+    assert said["summary"] == found.summary()
+    assert len(found.rows()) == len(found.heads)
+
+
 def test_exact_methods_have_nothing_to_compare():
     with pytest.raises(CutawayError, match="estimates no effects"):
         agreement(planted(), method("prune"))

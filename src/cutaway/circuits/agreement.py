@@ -59,7 +59,9 @@ class Agreement:
         return [{"kind": kind, **asdict(p)} for kind in ("heads", "edges") for p in getattr(self, kind)]
 
     def to_dict(self) -> dict:
-        return {"method": self.method, "convention": asdict(self.convention), "summary": self.summary()}
+        summary = self.summary()
+        largest = {kind: [asdict(p) for p in _furthest(getattr(self, kind))] for kind in summary}
+        return {"method": self.method, "convention": asdict(self.convention), "summary": summary, "largest": largest}
 
 
 def agreement(
@@ -128,6 +130,11 @@ def _edge_points(problem: Problem, maps: Mapping[str, EdgeMap], count: int, tick
         tick(f"{len(chosen)} edges patched: {name}")
         for i, edge, true in zip((*top, *drawn), chosen, exact.values, strict=True):
             yield from _points(str(edge), name, problem, true, found.values[i])
+
+
+def _furthest(points: Sequence[Point], count: int = 5) -> list[Point]:
+    """Where estimate and exact effect differ most."""
+    return sorted(points, key=lambda p: -abs(p.exact - p.estimate))[:count]
 
 
 # --- in numbers -------------------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 import random
 from dataclasses import dataclass
 from functools import cache
+from unittest.mock import patch
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cutaway.circuits import climb
 from cutaway.circuits import reference as reference_file
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.engine import Engine, shared_past
@@ -38,6 +40,8 @@ class Case:
     values: str = "resample"
     denoise: bool = False
     background: bool = False
+    few: int = 0
+    """`climb.FEW`: 0 runs young cells apart whenever it can be done, many tokens never."""
 
     def behavior(self) -> Behavior:
         return random_behavior(self.seed, prompts=self.prompts, steps=3, shared=self.shared)
@@ -54,6 +58,7 @@ CASES = st.builds(
     values=st.sampled_from(["resample", "from another prompt", "mean", "zero"]),
     denoise=st.booleans(),
     background=st.booleans(),
+    few=st.sampled_from([0, 1000]),
 )
 
 
@@ -99,7 +104,7 @@ def both(model: Decoder, case: Case) -> tuple[Tensor, Tensor]:
     background = random_background(model, behavior, rng) if case.background else None
     if background:
         variants += [background, Variant(background.replaced - {next(iter(background.replaced))}, background.role)]
-    with torch.inference_mode():
+    with torch.inference_mode(), patch.object(climb, "FEW", case.few):
         engine, other = (
             Engine(model, behavior, prompts, columns=columns, steps=case.steps, past=past, budget=case.budget)
             for prompts in (base, source)

@@ -8,9 +8,9 @@ import torch
 
 from cutaway.circuits.behaviors.acronyms import letter_ids
 from cutaway.circuits.behaviors.acronyms_paper import ROLES, paper_prompts, read_lines, tokenisation_report
-from cutaway.circuits.variant import head_sites
 from cutaway.circuits.isolation import Isolation
 from cutaway.circuits.patching import sweep
+from cutaway.circuits.variant import head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder
 from cutaway.decoder.tokens import Tokenizer

@@ -165,6 +165,7 @@ def test_a_circuit_on_its_own_is_the_naive_loop(family_model, ablation, seed, si
     expected = torch.stack([naive_circuit(family_model, behavior, heads, ablation) for heads in circuits])
     isolation = Isolation(family_model, behavior, ablation=ablation, budget=budget)
     torch.testing.assert_close(isolation.scores(circuits), expected, rtol=0, atol=LIMIT)
+    isolation = Isolation(family_model, behavior, ablation=ablation, budget=budget)
     isolation.base(base)
     torch.testing.assert_close(isolation.scores(circuits), expected, rtol=0, atol=LIMIT)
     torch.testing.assert_close(isolation.empty(), expected[4], rtol=0, atol=LIMIT)

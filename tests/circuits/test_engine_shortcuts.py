@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cutaway.circuits import climb
 from cutaway.circuits import reference as reference_file
 from cutaway.circuits.behavior import ANSWER, Corruption
 from cutaway.circuits.climb import Climb, Swap
@@ -121,14 +122,16 @@ def test_cells_join_one_pass_where_they_begin(meter):
     assert meter.finish == [4 * 5, 4 * 5, 4 * 5, 4 * 4, 4 * 2]
 
 
-def test_a_cell_resumes_at_its_position(meter):
+def test_a_cell_resumes_at_its_position(meter, monkeypatch):
     """Of R1 R2 R3 ( A1: in the layer of the replacement R3 alone; above it all from there on, but for new keys at R3 alone."""
     setting = Setting()
-    meter.clear()
-    setting.run(one(Site(0, "z", 1), "R3"))
-    assert meter.finish == [4 * 1, 4 * 3, 4 * 2]
-    assert meter.keys_values == [4 * 1, 4 * 3]
-    assert meter.queries == [4 * 1, 4 * 2]
+    for few, first in ((0, 4 * 1), (64, 4 * 3)):  # so few tokens are not worth a product of their own
+        monkeypatch.setattr(climb, "FEW", few)
+        meter.clear()
+        setting.run(one(Site(0, "z", 1), "R3"))
+        assert meter.finish == [4 * 1, 4 * 3, 4 * 2]
+        assert meter.keys_values == [first, 4 * 3]
+        assert meter.queries == [first, 4 * 2]
 
 
 def test_nothing_is_run_for_a_variant_that_changes_nothing(meter):

@@ -7,9 +7,9 @@ import torch
 
 import cutaway
 from cutaway.circuits.behaviors.acronyms import Acronyms, build
-from cutaway.circuits.variant import head_sites
 from cutaway.circuits.search.greedy import search
 from cutaway.circuits.search.record import Problem
+from cutaway.circuits.variant import head_sites
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.planted import truth
 

@@ -16,6 +16,9 @@ from cutaway.circuits.plan import Block
 from cutaway.circuits.variant import Reference, Trace
 from cutaway.decoder.model import Frame, Layer
 
+FEW = 64
+"""Tokens that are cheaper to run in a large matrix product than to leave out of it."""
+
 At = slice | Tensor
 """Positions: a range or a list of them."""
 
@@ -113,9 +116,9 @@ class Climb:
         shared = layer.config.n_heads // layer.config.n_kv_heads
         kv_heads = None if heads is None else heads // shared  # one for each head: what they share is copied
         pick, pick_kv = slice(None) if heads is None else heads, slice(None) if heads is None else kv_heads
-        old = len(stream)
-        if block.stop < block.width:  # young cells ask and answer anew in their span only
-            old = bisect_right(block.entry, 2 * index - 2)
+        old = bisect_right(block.entry, 2 * index - 2, hi=len(stream))
+        if (len(stream) - old) * (block.width - block.stop) < FEW:
+            old = len(stream)  # products of their own would cost the young ones more than they save
         frame = self.frame if isinstance(at, slice) else self._asks(at - block.start)
         everyone, before = slice(0, len(stream)), self.engine.offset
         k, v = (

@@ -61,7 +61,7 @@ class Isolation:
                 values = slot_means if ablation == "mean" else from_run
                 self._reference = values(self._engine, source, source.trace(keep=REPLACEABLE))
             self._base: tuple[Heads, Trace | None] = (self.every_head, self._clean)
-            self._empty: Float[Tensor, "batch step"] | None = None
+            self._known: dict[Heads, Tensor] = {}
             self._full: dict[str, Tensor] = {}
 
     def _measure(self, logits: Tensor, metric: str | None = None) -> Tensor:
@@ -76,9 +76,7 @@ class Isolation:
 
     def empty(self) -> Float[Tensor, "batch step"]:
         """The metric with every head ablated."""
-        if self._empty is None:
-            self._empty = self.scores([frozenset()])[0]
-        return self._empty
+        return self.scores([frozenset()])[0]
 
     def base(self, heads: Iterable[Site]) -> None:
         """From now on circuits are measured from where they differ from this one, which is run when it is first needed."""
@@ -95,19 +93,25 @@ class Isolation:
         self, circuits: Sequence[Iterable[Site]], metric: str | None = None
     ) -> Float[Tensor, "circuit batch step"]:
         """The metric of each circuit on its own."""
-        variants = [without(heads, self.model) for heads in circuits]
+        return self._measure(self.logits(circuits), metric)
+
+    def logits(self, circuits: Sequence[Iterable[Site]]) -> Float[Tensor, "circuit batch step column"]:
+        """What each circuit on its own says of the answers and their alternatives. No circuit is run twice."""
+        wanted = [frozenset(heads) for heads in circuits]
+        fresh = [heads for heads in dict.fromkeys(wanted) if heads not in self._known]
+        variants = [without(heads, self.model) for heads in fresh]
 
         def alone(mine: list[int]) -> Groups:
             heads, trace = self._trace()
             background = Variant(self.every_head - heads)
-            groups = self._engine.run([variants[i] for i in mine], self._reference, trace, background)
-            return ((group, self._measure(logits, metric)) for group, logits in groups)
+            return self._engine.run([variants[i] for i in mine], self._reference, trace, background)
 
         # a circuit's value does not depend on the base it is measured from
-        names = [name_of(*self._about, metric or self.metric, sorted(map(str, heads))) for heads in circuits]
+        names = [name_of(*self._about, sorted(map(str, heads))) for heads in fresh]
         with torch.inference_mode():
-            values = self.work.measure(names, tuple(self.full().shape), alone)
-        return values.clone()
+            measured = self.work.measure(names, tuple(self._clean.logits.shape), alone) if fresh else ()
+        self._known |= zip(fresh, measured, strict=True)
+        return torch.stack([self._known[heads] for heads in wanted]).to(self._clean.logits.device)
 
     def faithfulness(self, score: Float[Tensor, "*circuit batch step"]) -> Float[Tensor, "*circuit step"]:
         """(circuit − nothing) / (model − nothing), of the means over prompts: 0 is no circuit, 1 the whole model."""

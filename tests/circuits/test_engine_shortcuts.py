@@ -161,6 +161,18 @@ def test_a_prompt_whose_values_are_alike_is_not_run(meter):
     assert not torch.equal(logits[0, 1], setting.trace.logits[1])
 
 
+def test_a_base_is_run_from_where_it_parts_from_the_last_one(meter):
+    setting = Setting()
+    first, then = one(Site(0, "z", 1)), Variant(frozenset([Site(0, "z", 1), Site(2, "z", 0)]))
+    known = setting.engine.trace(first, setting.reference)
+    meter.clear()
+    resumed = setting.engine.trace(then, setting.reference, like=(first, known))
+    assert meter.finish == [4 * 5]
+    torch.testing.assert_close(resumed.logits, setting.engine.trace(then, setting.reference).logits, rtol=0, atol=1e-5)
+    assert all(a is b for a, b in zip(resumed.z[:2], known.z[:2], strict=True))
+    assert len(resumed.z) == 3
+
+
 def test_attention_that_is_replaced_is_not_computed(meter):
     setting = Setting()
     meter.clear()

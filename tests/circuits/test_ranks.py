@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_goes_on_when_started_again(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks of torchrun through /proc")
 def test_the_command_survives_a_kill_of_one_rank(tmp_path):
     words = ["circuits", "find", "acronyms", "-m", "planted:acronyms@1", "-o", str(tmp_path / "run")]
-    sizes = ["--n-sweep", "4", "--n-search", "8", "--n-verify", "8", "--n-random", "5", "--budget", "500"]
+    sizes = ["--n-sweep", "4", "--n-search", "8", "--n-verify", "8", "--n-random", "5"]
     command = [*TORCHRUN, "--max-restarts", "1", "-m", "cutaway", *words, *sizes]
     job = subprocess.Popen(command, env=ALONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 60

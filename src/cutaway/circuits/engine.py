@@ -72,16 +72,26 @@ class Engine:
         self.frame = self.frame_of(0, self.prompts.tokens.shape[1])
 
     def trace(
-        self, variant: Variant | None = None, reference: Reference | None = None, keep: Sequence[str] = RESUME
+        self,
+        variant: Variant | None = None,
+        reference: Reference | None = None,
+        keep: Sequence[str] = RESUME,
+        like: tuple[Variant, Trace] | None = None,
     ) -> Trace:
-        """Runs the prompts from the first layer, with one variant's replacements, and keeps what others resume from.
+        """Runs the prompts with one variant's replacements, and keeps what others resume from.
 
-        `keep=REPLACEABLE` keeps only what can replace.
+        Args:
+            keep: what to keep; `REPLACEABLE` is only what can replace.
+            like: another variant with the same role and reference, and its trace: what lies below the first layer where
+                the two differ is taken from there.
         """
-        model, kept = self.model, {name: [] for name in RESUME}
+        model, kept, low = self.model, {name: [] for name in RESUME}, 0
         replace = partial(self._replace, variant, reference)
-        _, resid = model.start(self.prompts.tokens, past=self.past)
-        for layer in model.layers:
+        if like and variant:
+            low = min((site.layer for site in variant.replaced ^ like[0].replaced), default=0)
+            kept = {name: list(getattr(like[1], name)[:low]) for name in RESUME}
+        resid = like[1].resid_pre[low] if low and like else model.start(self.prompts.tokens, past=self.past)[1]
+        for layer in model.layers[low:]:
             resid = layer.here(resid)
             kept["resid_pre"].append(resid)
             resid = replace("resid_pre", layer.index, resid)

@@ -61,6 +61,7 @@ class Isolation:
                 values = slot_means if ablation == "mean" else from_run
                 self._reference = values(self._engine, source, source.trace(keep=REPLACEABLE))
             self._base: tuple[Heads, Trace | None] = (self.every_head, self._clean)
+            self._last = (self.every_head, self._clean)
             self._known: dict[Heads, Tensor] = {}
             self._full: dict[str, Tensor] = {}
 
@@ -80,12 +81,15 @@ class Isolation:
 
     def base(self, heads: Iterable[Site]) -> None:
         """From now on circuits are measured from where they differ from this one, which is run when it is first needed."""
+        if self._base[1] is not None:
+            self._last = self._base
         self._base = (frozenset(heads), None)
 
     def _trace(self) -> tuple[Heads, Trace]:
         heads, trace = self._base
         if trace is None:
-            trace = self._engine.trace(without(heads, self.model), self._reference)
+            like = without(self._last[0], self.model), self._last[1]
+            trace = self._engine.trace(without(heads, self.model), self._reference, like=like)
             self._base = (heads, trace)
         return heads, trace
 

@@ -55,11 +55,11 @@ def plan(config: DecoderConfig, tokens: int, gib: float | int, dtype: torch.dtyp
 
 
 def _kept(c: DecoderConfig) -> int:
-    """Numbers kept for a token: two runs that cells resume from (the model's, a circuit's) and the values that replace."""
+    """Numbers kept for a token: three runs that cells resume from (the model's, a circuit's, the last one's) and the values."""
     heads, kv = c.n_heads * c.d_head, c.n_kv_heads * c.d_head
     trace = 3 * c.d_model + 2 * heads + 2 * kv
     reference = 3 * c.d_model + heads
-    return c.n_layers * (2 * trace + reference)
+    return c.n_layers * (3 * trace + reference)
 
 
 def _flying(c: DecoderConfig) -> int:

@@ -58,17 +58,17 @@ def machine(threads: int) -> dict:
 def table(result: dict) -> str:
     """The result as text: a line a grid, seconds, ratios, memory."""
     names = [peer.name for peer in PEERS]
-    head = ["grid", "cutaway", *names, "ratio", "target", "peak / forward"]
+    head = ["grid", "cutaway", *names, "ratio", "target", "over floor", "peak / allowed"]
     lines = []
     for model, found in result["models"].items():
         lines += [[f"{model}: {found['prompts']} prompts of {found['tokens_each']} tokens, seconds"]]
         for name, row in found["grids"].items():
             seconds = [row["peers"][peer].get("seconds") for peer in names]
-            more = row["cutaway"]["peak_over_forward"]
+            memory = row["cutaway"]["peak_over_allowed"]
             ratio = f"{row['ratio']:.1f}×" if row["ratio"] else "–"
             lines.append([
                 name, f"{row['cutaway']['seconds']:.2f}", *("failed" if s is None else f"{s:.1f}" for s in seconds),
-                ratio, f"≥ {row['target']:g}×", f"{more:.2f}" if more else "–",
+                ratio, f"≥ {row['target']:g}×", f"{row['cutaway']['over_floor']:.2f}×", f"{memory:.2f}",
             ])  # fmt: skip
     widths = [max(len(line[i]) for line in [head, *lines] if len(line) > 1) for i in range(len(head))]
     return "\n".join(
@@ -119,6 +119,9 @@ def main() -> None:
     for model in given.models:
         with tempfile.TemporaryDirectory() as work:
             result["models"][model] = Race(model, given, Path(work)).run()
+        for row in result["models"][model]["grids"].values():
+            floor = row["cutaway"]["flops"]["flops"] / 1e9 / result["machine"]["sgemm_gflop_per_second"]
+            row["cutaway"] |= {"floor_seconds": floor, "over_floor": row["cutaway"]["seconds"] / floor}
         result["seconds"] = time.perf_counter() - started
         if given.out:
             put(given.out, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())

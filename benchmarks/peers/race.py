@@ -116,6 +116,7 @@ class Race:
         for repeat in range(self.given.repeats):
             for grid in GRIDS:
                 self._turn(grid, repeat, ours[grid.name], peers[grid.name])
+        flops = {grid.name: self.workers[0].ask(do="flops", grid=grid.name) for grid in GRIDS}
         for worker in self.workers:
             worker.close()
         plain = forward[CUTAWAY.name][-1].get("peak_bytes", 0)
@@ -125,7 +126,9 @@ class Race:
             "tokens_each": self.behavior.clean.tokens.shape[1],
             "systems": {worker.system.name: worker.about for worker in self.workers},
             "forward": {name: _forward(answers) for name, answers in forward.items()},
-            "grids": {grid.name: row(grid, ours[grid.name], peers[grid.name], plain) for grid in GRIDS},
+            "grids": {
+                grid.name: row(grid, ours[grid.name], peers[grid.name], plain, flops[grid.name]) for grid in GRIDS
+            },
         }
 
     def _turn(self, grid: Grid, repeat: int, ours: list[dict], peers: dict[str, Measured]) -> None:
@@ -201,10 +204,11 @@ def _forward(answers: list[dict]) -> dict:
     }
 
 
-def row(grid: Grid, ours: list[dict], peers: dict[str, Measured], plain: int) -> dict:
+def row(grid: Grid, ours: list[dict], peers: dict[str, Measured], plain: int, flops: dict) -> dict:
     """One row of the table: times, the ratio to the fastest peer, memory beside the `plain` bytes of a forward pass.
 
-    `flops` are those done and the fewest possible; None until the engine counts them.
+    `flops` are those done over the fewest possible, and the fewest (`cutaway.circuits.cost`); allowed is one and a half
+    forward passes and what `cutaway.circuits.memory` plans.
     """
     times = [answer["seconds"] for answer in ours]
     seconds = statistics.median(times)
@@ -219,7 +223,8 @@ def row(grid: Grid, ours: list[dict], peers: dict[str, Measured], plain: int) ->
             "seconds_of_each_repeat": times,
             "peak_bytes": peak,
             "peak_over_forward": peak / plain if plain else None,
-            "flops": ours[-1]["flops"],
+            "peak_over_allowed": peak / (1.5 * plain + flops["planned_bytes"]),
+            "flops": {name: value for name, value in flops.items() if name != "peak_bytes"},
         },
         "peers": {name: measured.to_dict() for name, measured in peers.items()},
         "fastest_peer": fastest,

@@ -133,12 +133,14 @@ def test_the_table_has_a_line_for_each_grid_and_the_failed_are_said_to_have_fail
     peers[PEERS[1].name] = Measured(total=10, failed="no")
     peers[PEERS[4].name].seconds = [1.0]
     peers[PEERS[2].name].compare(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))
-    made = row(GRIDS[0], [{"seconds": 2.0, "peak_bytes": 30, "flops": None}], peers, plain=20)
+    flops = {"done_over_fewest": 1.02, "flops": 3e9, "planned_bytes": 30}
+    made = row(GRIDS[0], [{"seconds": 2.0, "peak_bytes": 30}], peers, plain=20, flops=flops)
     assert made["fastest_peer"] == PEERS[0].name  # the trimmed loop is told beside the target, not under it
     assert made["ratio"] == pytest.approx(6)
+    made["cutaway"]["over_floor"] = 1.25
     found = {"prompts": 4, "tokens_each": 11, "grids": {"g": made}}
     said = table({"models": {"m": found}})
     assert "failed" in said.splitlines()[-1]
     assert "6.0×" in said.splitlines()[-1]
-    assert said.splitlines()[-1].endswith("1.50")
+    assert said.splitlines()[-1].endswith("1.25×            0.50")
     assert unequal({"models": {"m": found}}) == [f"m, g: {PEERS[2].name} differs by 1"]

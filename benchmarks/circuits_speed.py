@@ -80,6 +80,22 @@ def table(result: dict) -> str:
     )
 
 
+def markdown(result: dict) -> str:
+    """The table of docs/speed.md."""
+    names = [peer.name for peer in PEERS]
+    head = ["", "cutaway", *names, "fastest peer ÷ cutaway", "target", "time over floor", "done / fewest", "peak / allowed"]
+    lines = []
+    for model, found in result["models"].items():
+        for name, row in found["grids"].items():
+            ours, theirs = row["cutaway"], [row["peers"][peer].get("seconds") for peer in names]
+            lines.append([
+                f"{model}, {found['prompts']} prompts: {name}", f"{ours['seconds']:.1f} s",
+                *("–" if s is None else f"{s:,.0f} s" for s in theirs), f"**{row['ratio']:.1f}×**", f"≥ {row['target']:g}×",
+                f"{ours['over_floor']:.2f}", f"{ours['flops']['done_over_fewest']:.2f}", f"{ours['peak_over_allowed']:.2f}",
+            ])  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
+
+
 def unequal(result: dict) -> list[str]:
     """Where a peer's values are not cutaway's."""
     return [
@@ -102,6 +118,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cutaway-benchmarks")
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--table", action="store_true", help="print the committed result as the table of the docs, run nothing")
     parser.add_argument("--quick", action="store_true", help="4 prompts, 1 repeat, 2 cells")
     given = parser.parse_args()
     if given.quick:
@@ -112,6 +129,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
+    if given.table:
+        return print(markdown(json.loads(given.out.read_text())))
     started = time.perf_counter()
     options = {name: getattr(given, name) for name in ("prompts", "repeats", "cells", "budget", "threads")}
     result = {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seed": SEED, **options}

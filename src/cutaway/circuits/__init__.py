@@ -7,7 +7,11 @@ A map of the files, in the order of the job:
     behavior.py      prompts with roles, answers of k tokens, corruptions; behaviors/ has one file each
     metrics.py       logit difference and friends, `[batch, step]`
     performance.py   how well the model does it at all
-    engine.py        exact patching without wasted work: the only file that knows the shortcuts
+    engine.py        exact patching without wasted work: read this first, then
+    variant.py       what is replaced, and the runs it departs from; reference.py makes the values that replace
+    plan.py          which cells are run, from where, and which go together; climb.py is the pass up the layers
+    inputs.py        queries, keys, values and patterns as patches of what heads put out
+    memory.py        what will be held, known before; cost.py what a grid costs at least
     patching.py      effect of every site, by role; effects.py is the result
     isolation.py     a circuit on its own
     resume.py        what a measurement depends on: the keys of the journal

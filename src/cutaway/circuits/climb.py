@@ -125,7 +125,7 @@ class Climb:
             self._base(x[:, :, pick_kv], everyone, slice(0, before + block.width))
             for x in self.engine.behind(index, base.k[index], base.v[index])
         )
-        q = self._base(base.q[index][:, :, pick], everyone, at)
+        q = self._base(base.q[index][:, :, pick], everyone, at) if old < len(stream) else None
         for cells, part in ((slice(0, old), self.from_start), (slice(old, len(stream)), self.span)):
             if cells.stop == cells.start:
                 continue
@@ -135,17 +135,18 @@ class Climb:
             turn = self.frame.at(slice(0, width))
             k[cells, before + part.start : before + part.stop] = layer.turned(keys, turn)
             v[cells, before + part.start : before + part.stop] = values
-            if isinstance(at, slice):
-                q[cells, :width] = layer.turned(layer.queries(x, heads), turn)
+            asks = slice(0, width) if isinstance(at, slice) else (at < part.stop).nonzero()[:, 0]
+            places = asks if isinstance(at, slice) else at[asks] - part.start
+            fresh = layer.turned(layer.queries(x[:, places], heads), self._asks(places))
+            if q is None:
+                q = fresh
             else:
-                asks = (at < part.stop).nonzero()[:, 0]
-                places = at[asks] - part.start
-                q[cells, asks] = layer.turned(layer.queries(x[:, places], heads), self._asks(places))
+                q[cells, asks] = fresh
         return layer.attend(q, k, v, frame)
 
-    def _asks(self, places: Tensor) -> Frame:
+    def _asks(self, places: At) -> Frame:
         """The frame of some queries, by their places from `start` on; frames lie where the tokens are."""
-        return self.frame.at(places.to(self.engine.columns.device))
+        return self.frame.at(places if isinstance(places, slice) else places.to(self.engine.columns.device))
 
 
 class Swap:

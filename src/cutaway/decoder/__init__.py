@@ -4,6 +4,7 @@ A map of the files:
     config.py    the parts of a decoder, as data
     model.py     the forward pass: read this first
     norm.py      LayerNorm, RMSNorm
+    activations.py  GELU and its like
     rope.py      rotary positions
     sites.py     names of places inside: `9.9`, `m3`, `3.resid_pre`
     patch.py     what to put there, as a value

@@ -15,18 +15,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
+from cutaway.decoder.activations import ACTIVATIONS
 from cutaway.decoder.config import DecoderConfig
 from cutaway.decoder.norm import Norm
 from cutaway.decoder.patch import Patch, Patches
 from cutaway.decoder.rope import rotate, rotation
 from cutaway.decoder.sites import Site
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "relu": F.relu,
-}
 
 Touch = Callable[[str, Tensor], Tensor]
 """What a layer calls at each of its sites with (kind, activation); it returns the activation to go on with."""

@@ -31,6 +31,7 @@ from cutaway.circuits.patching import sweep
 from cutaway.core.runs import put
 
 RESULT = Path(__file__).parent / "results" / "circuits-speed.json"
+COMMITTED = (RESULT, RESULT.with_name("circuits-speed-smollm2.json"))
 
 
 def machine(threads: int) -> dict:
@@ -80,19 +81,41 @@ def table(result: dict) -> str:
     )
 
 
-def markdown(result: dict) -> str:
+def markdown(results: list[dict]) -> str:
     """The table of docs/speed.md."""
     names = [peer.name for peer in PEERS]
     head = ["", "cutaway", *names, "fastest peer ÷ cutaway", "target", "time over floor", "done / fewest", "peak / allowed"]
     lines = []
-    for model, found in result["models"].items():
-        for name, row in found["grids"].items():
-            ours, theirs = row["cutaway"], [row["peers"][peer].get("seconds") for peer in names]
-            lines.append([
-                f"{model}, {found['prompts']} prompts: {name}", f"{ours['seconds']:.1f} s",
-                *("–" if s is None else f"{s:,.0f} s" for s in theirs), f"**{row['ratio']:.1f}×**", f"≥ {row['target']:g}×",
-                f"{ours['over_floor']:.2f}", f"{ours['flops']['done_over_fewest']:.2f}", f"{ours['peak_over_allowed']:.2f}",
-            ])  # fmt: skip
+    for model, name, prompts, row in _rows(results):
+        ours, theirs = row["cutaway"], [row["peers"][peer].get("seconds") for peer in names]
+        lines.append([
+            f"{model}, {prompts} prompts: {name}", f"{ours['seconds']:.1f} s",
+            *("–" if s is None else f"{s:,.0f} s" for s in theirs), f"**{row['ratio']:.1f}×**", f"≥ {row['target']:g}×",
+            f"{ours['over_floor']:.2f}", f"{ours['flops']['done_over_fewest']:.2f}", f"{ours['peak_over_allowed']:.2f}",
+        ])  # fmt: skip
+    return _lines(head, lines)
+
+
+def short(results: list[dict]) -> str:
+    """The table of the README."""
+    head, lines = ["", "cutaway", "fastest of four peers", ""], []
+    for model, name, prompts, row in _rows(results):
+        peer = row["fastest_peer"]
+        lines.append([
+            f"{model}, {prompts} prompts: {name}",
+            f"{row['cutaway']['seconds']:.1f} s", f"{row['peers'][peer]['seconds']:,.0f} s ({peer})", f"**{row['ratio']:.1f}×**",
+        ])  # fmt: skip
+    return _lines(head, lines)
+
+
+def _rows(results: list[dict]):
+    for result in results:
+        for model, found in result["models"].items():
+            for name, row in found["grids"].items():
+                yield model, name, found["prompts"], row
+
+
+def _lines(head: list[str], lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
 
 
@@ -118,7 +141,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cutaway-benchmarks")
     parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--table", action="store_true", help="print the committed result as the table of the docs, run nothing")
+    parser.add_argument("--table", action="store_true", help="print the committed results as the tables of the docs")
     parser.add_argument("--quick", action="store_true", help="4 prompts, 1 repeat, 2 cells")
     given = parser.parse_args()
     if given.quick:
@@ -130,7 +153,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     if given.table:
-        return print(markdown(json.loads(given.out.read_text())))
+        committed = [json.loads(file.read_text()) for file in COMMITTED]
+        return print(f"{markdown(committed)}\n\n{short(committed)}")
     started = time.perf_counter()
     options = {name: getattr(given, name) for name in ("prompts", "repeats", "cells", "budget", "threads")}
     result = {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seed": SEED, **options}

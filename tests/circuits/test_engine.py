@@ -68,16 +68,14 @@ def naive_effects(
     return effects
 
 
-@every_build
-@few(max_examples=4)
-@given(seed=st.integers(0, 999), direction=st.sampled_from(["noising", "denoising"]), shared=st.sampled_from([0, 3]))
-def test_a_sweep_is_the_naive_loop(name, seed, direction, shared):
-    model = build(name)
+def sweeps_are_the_naive_loop(model: Decoder, seed: int, direction: str, shared: int) -> None:
+    """Over a random grid of outputs and inputs of heads, streams and roles, for every corruption."""
     behavior, rng = random_behavior(seed, prompts=2, steps=3, shared=shared), random.Random(seed)
-    streams = [Site(i, kind) for i in range(3) for kind in ("mlp_out", "resid_pre", "attn_out")]
+    layers = range(model.config.n_layers)
+    streams = [Site(i, kind) for i in layers for kind in ("mlp_out", "resid_pre", "attn_out")]
     inputs = [Site(site.layer, kind, site.head) for site in head_sites(model) for kind in ("q", "pattern")]
-    shared_inputs = [Site(i, kind, h) for i in range(3) for kind in "kv" for h in range(model.config.n_kv_heads)]
-    whole = [Site(i, kind) for i in range(3) for kind in ("z", "q", "k", "v", "pattern")]
+    shared_inputs = [Site(i, kind, h) for i in layers for kind in "kv" for h in range(model.config.n_kv_heads)]
+    whole = [Site(i, kind) for i in layers for kind in ("z", "q", "k", "v", "pattern")]
     sites = [rng.choice(some) for some in (head_sites(model), streams, inputs, shared_inputs, shared_inputs, whole)]
     roles = [None, *rng.sample(behavior.roles, 2)]
     variants = [naive.Patched(frozenset([site]), role) for site in sites for role in roles]
@@ -90,6 +88,26 @@ def test_a_sweep_is_the_naive_loop(name, seed, direction, shared):
         torch.testing.assert_close(effects.values.flatten(0, 1), expected, rtol=0, atol=LIMIT, equal_nan=True)
     # one run for each of three steps, one for all
     assert sum(done) == 4 * len(variants)
+
+
+GRIDS = {
+    "seed": st.integers(0, 999),
+    "direction": st.sampled_from(["noising", "denoising"]),
+    "shared": st.sampled_from([0, 3]),
+}
+
+
+@every_build
+@few(max_examples=4)
+@given(**GRIDS)
+def test_a_sweep_is_the_naive_loop(name, seed, direction, shared):
+    sweeps_are_the_naive_loop(build(name), seed, direction, shared)
+
+
+@few(max_examples=2)
+@given(**GRIDS)
+def test_a_sweep_is_the_naive_loop_on_every_family(family_model, seed, direction, shared):
+    sweeps_are_the_naive_loop(family_model, seed, direction, shared)
 
 
 def test_a_step_that_a_corruption_says_nothing_about_is_nan():

@@ -84,7 +84,16 @@ def table(result: dict) -> str:
 def markdown(results: list[dict]) -> str:
     """The table of docs/speed.md."""
     names = [peer.name for peer in PEERS]
-    head = ["", "cutaway", *names, "fastest peer ÷ cutaway", "target", "time over floor", "done / fewest", "peak / allowed"]
+    head = [
+        "",
+        "cutaway",
+        *names,
+        "fastest peer ÷ cutaway",
+        "target",
+        "time over floor",
+        "done / fewest",
+        "peak / allowed",
+    ]
     lines = []
     for model, name, prompts, row in _rows(results):
         ours, theirs = row["cutaway"], [row["peers"][peer].get("seconds") for peer in names]

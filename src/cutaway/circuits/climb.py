@@ -125,7 +125,8 @@ class Climb:
             self._base(x[:, :, pick_kv], everyone, slice(0, before + block.width))
             for x in self.engine.behind(index, base.k[index], base.v[index])
         )
-        q = self._base(base.q[index][:, :, pick], everyone, at) if old < len(stream) else None
+        # where all ask anew there is one part, and nothing of the base run's queries is left
+        q = self._base(base.q[index][:, :, pick], everyone, at if old < len(stream) else slice(0, 0))
         for cells, part in ((slice(0, old), self.from_start), (slice(old, len(stream)), self.span)):
             if cells.stop == cells.start:
                 continue
@@ -138,7 +139,7 @@ class Climb:
             asks = slice(0, width) if isinstance(at, slice) else (at < part.stop).nonzero()[:, 0]
             places = asks if isinstance(at, slice) else at[asks] - part.start
             fresh = layer.turned(layer.queries(x[:, places], heads), self._asks(places))
-            if q is None:
+            if old == len(stream):
                 q = fresh
             else:
                 q[cells, asks] = fresh

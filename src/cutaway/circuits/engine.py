@@ -145,7 +145,9 @@ class Engine:
         self, variant: Variant | None, reference: Reference | None, kind: str, layer: int, x: Tensor
     ) -> Float[Tensor, "batch pos *axes"]:
         """One site with a variant's replacements, for all prompts."""
-        sites = [s for s in variant.replaced if (s.kind, s.layer) == (kind, layer)] if variant and reference else []
+        if variant is None or reference is None:
+            return x
+        sites = [site for site in variant.replaced if (site.kind, site.layer) == (kind, layer)]
         if not sites:
             return x
         where, values = reference.where, getattr(reference, kind)[layer]

@@ -75,8 +75,9 @@ def _z(
         old = _pattern(engine, trace, index)
         pattern = torch.where(where[:, None, :, None], pattern, old)
         return layer.mix(pattern, engine.behind(index, trace.k[index], trace.v[index])[1])
-    parts = dict(zip("qkv", layer.qkv(trace.resid_pre[index]), strict=True))
-    theirs = dict(zip("qkv", layer.qkv(found.resid_pre[index]), strict=True))[what]
+    channels = ("q", "k", "v")
+    parts: dict[str, Tensor] = dict(zip(channels, layer.qkv(trace.resid_pre[index]), strict=True))
+    theirs = layer.qkv(found.resid_pre[index])[channels.index(what)]
     picked = theirs.gather(1, place.clamp(min=0)[..., None, None].expand(-1, -1, *theirs.shape[2:]))
     parts[what] = torch.where(where[..., None, None], picked, parts[what])
     q, k = layer.rotated(parts["q"], parts["k"], frame)

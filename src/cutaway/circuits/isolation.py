@@ -81,8 +81,9 @@ class Isolation:
 
     def base(self, heads: Iterable[Site]) -> None:
         """From now on circuits are measured from where they differ from this one, which is run when it is first needed."""
-        if self._base[1] is not None:
-            self._last = self._base
+        last, trace = self._base
+        if trace is not None:
+            self._last = (last, trace)
         self._base = (frozenset(heads), None)
 
     def _trace(self) -> tuple[Heads, Trace]:

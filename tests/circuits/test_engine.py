@@ -235,3 +235,13 @@ def test_a_background_keeps_the_residual_stream():
         trace = engine.trace()
         with pytest.raises(ValueError, match="heads and MLPs only"):
             engine.logits([Variant(frozenset())], zeros(engine, trace), trace, background)
+
+
+def test_an_isolation_at_rest_holds_one_run_and_goes_on():
+    isolation = Isolation(build("parallel"), random_behavior(steps=2))
+    isolation.base([Site(1, "z", 2)])
+    before = isolation.scores([[Site(1, "z", 2)], [Site(0, "z", 1)]])
+    isolation.rest()
+    assert isolation._base[1] is isolation._last[1] is isolation._clean
+    isolation._known.clear()
+    torch.testing.assert_close(isolation.scores([[Site(1, "z", 2)], [Site(0, "z", 1)]]), before, rtol=0, atol=LIMIT)

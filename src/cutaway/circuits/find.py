@@ -103,6 +103,7 @@ def find(
     with clock(f"search ({config.method})") as tick:
         searched = chosen.search(problem, chosen.options(floor=config.floor), lambda said: tick(1))
     heads = searched.heads
+    del problem  # and with it the runs that the search resumed from
     progress.say(
         f"circuit of {len(heads)} heads: {', '.join(map(str, sorted(heads, key=lambda s: (s.layer, s.head))))}"
     )

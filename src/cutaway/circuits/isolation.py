@@ -84,7 +84,12 @@ class Isolation:
         last, trace = self._base
         if trace is not None:
             self._last = (last, trace)
-        self._base = (frozenset(heads), None)
+        heads = frozenset(heads)
+        self._base = (heads, self._clean if heads == self.every_head else None)
+
+    def rest(self) -> None:
+        """Lets go of all runs but the whole model's. What was measured stays known."""
+        self._base = self._last = (self.every_head, self._clean)
 
     def _trace(self) -> tuple[Heads, Trace]:
         heads, trace = self._base

@@ -70,6 +70,7 @@ def sensitivity(isolation: Isolation, heads: Heads, *, budget: int) -> Sensitivi
     """
     metric, behavior = isolation.metric, isolation.behavior
     rows = [_Row("nothing", isolation.ablation, "noising", metric, "all", *_noised(isolation, heads, metric))]
+    isolation.rest()  # the other ablations hold runs of their own
     for ablation in ABLATIONS:
         if ablation != isolation.ablation:
             other = Isolation(

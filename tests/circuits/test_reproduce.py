@@ -16,10 +16,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from cutaway.circuits import compare, paper, reproduce
+from cutaway.circuits import paper, reproduce, tolerance
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.behaviors.acronyms_paper import paper_prompts
-from cutaway.circuits.compare import Line, Measured
+from cutaway.circuits.tolerance import Line, Measured
 from cutaway.circuits.explain import positional
 from cutaway.circuits.explain.attention import patterns
 from cutaway.circuits.explain.letters import ov_letters
@@ -281,7 +281,7 @@ def test_a_line_holds_up_to_its_tolerance():
 
 def test_tolerances_are_those_described():
     bar, exact = paper.Reading("figure", 2, span=2.0), paper.Reading("figure", 3)
-    make = partial(compare.compare, "section", "what", 0.0)
+    make = partial(tolerance.compare, "section", "what", 0.0)
     assert make(Measured(0.0), exact).tolerance == pytest.approx(0.0005)
     assert make(Measured(0.0), bar).tolerance == pytest.approx(0.005 + 0.02)
     assert make(Measured(0.0, 0.1), bar).tolerance == pytest.approx(0.3)
@@ -294,15 +294,15 @@ def test_standard_errors_are_those_of_repeated_samples():
     draw = torch.Generator().manual_seed(0)
     a = 3 + torch.randn(4000, 20, generator=draw)
     b = a + 0.5 * torch.randn(4000, 20, generator=draw) + 1
-    for measure in (compare.mean_of, compare.sd_of):
+    for measure in (tolerance.mean_of, tolerance.sd_of):
         repeated = [measure(row) for row in a]
         spread = torch.tensor([one.value for one in repeated]).std()
         assert sum(one.error for one in repeated) / len(repeated) == pytest.approx(float(spread), rel=0.06)
-    ratios = [compare.ratio_of(x, y) for x, y in zip(a, b, strict=True)]
+    ratios = [tolerance.ratio_of(x, y) for x, y in zip(a, b, strict=True)]
     spread = torch.tensor([one.value for one in ratios]).std()
     assert sum(one.error for one in ratios) / len(ratios) == pytest.approx(float(spread), rel=0.06)
     many = torch.randn(5000, generator=draw)
-    assert compare.mean_of(many).error == pytest.approx(float(many.std()) / math.sqrt(paper.N_PROMPTS))
+    assert tolerance.mean_of(many).error == pytest.approx(float(many.std()) / math.sqrt(paper.N_PROMPTS))
 
 
 def test_another_shuffle_lies_within_the_tolerances(model, prompts, gpt2, behavior):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutaway.circuits.page import heads, sections
-from cutaway.circuits.page.charts import Curve, HeatMap
+from cutaway.circuits.page.curve import Curve
 from cutaway.circuits.page.heads import CircuitSection, Maps
 from cutaway.circuits.page.numbers import Table
 from cutaway.circuits.page.sections import Again, Answer, Exchange, Span

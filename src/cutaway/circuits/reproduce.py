@@ -5,7 +5,7 @@ letter − the largest of the other 25 capitals, all three letters from one pass
 into the clean run); ablation by the mean over the corrupted batch, position by position, at z of every head not yet in
 the circuit, heads added in the order of figure 8; MLPs, embeddings and norms left alone.
 
-Tolerances are explained and set in `compare.py`.
+Tolerances are explained and set in `tolerance.py`.
 """
 
 import math
@@ -20,7 +20,12 @@ from torch import Tensor
 from cutaway.circuits import paper
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.behaviors.acronyms_paper import paper_prompts
-from cutaway.circuits.compare import (
+from cutaway.circuits.explain.attention import patterns, to_roles
+from cutaway.circuits.explain.letters import LetterMatrix, ov_letters
+from cutaway.circuits.explain.positional import Swap, places, positional
+from cutaway.circuits.isolation import Isolation
+from cutaway.circuits.patching import sweep
+from cutaway.circuits.tolerance import (
     LETTERS_OFF,
     SELECTION,
     SIGMAS,
@@ -32,12 +37,7 @@ from cutaway.circuits.compare import (
     ratio_of,
     sd_of,
 )
-from cutaway.circuits.compare import table as table
-from cutaway.circuits.explain.attention import patterns, to_roles
-from cutaway.circuits.explain.letters import LetterMatrix, ov_letters
-from cutaway.circuits.explain.positional import Swap, places, positional
-from cutaway.circuits.isolation import Isolation
-from cutaway.circuits.patching import sweep
+from cutaway.circuits.tolerance import table as table
 from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress
 from cutaway.core.sources import Url, fetch

@@ -4,19 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cutaway.circuits.circuit import CircuitHead
-from cutaway.circuits.page.charts import (
-    OUTLINES,
-    Dot,
-    Drawing,
-    Grid,
-    HeatMap,
-    Mark,
-    Node,
-    centre,
-    drawing,
-    heat_map,
-    mark,
-)
+from cutaway.circuits.page.drawing import Dot, Drawing, Node, centre, drawing
+from cutaway.circuits.page.heat import Grid, HeatMap, heat_map
+from cutaway.circuits.page.marks import OUTLINES, Mark, mark
 from cutaway.circuits.page.numbers import DASH, Row, Table, Value, listed, number, percent, share, texts, value
 from cutaway.circuits.read import Effects, Point, Record, exactly, place
 from cutaway.decoder import parse_site

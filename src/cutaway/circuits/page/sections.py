@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cutaway.circuits.page.charts import Curve, Grid, HeatMap, Steps, bounds, curve, heat_map
+from cutaway.circuits.page.curve import Curve, Steps, bounds, curve
+from cutaway.circuits.page.heat import Grid, HeatMap, heat_map
 from cutaway.circuits.page.numbers import DASH, Row, Table, Value, listed, number, percent, share, texts, value
 from cutaway.circuits.read import Record, exactly
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from circuits.run_folders import make
-from cutaway.circuits.page import charts, sections
-from cutaway.circuits.page.charts import Grid, heat_map
+from cutaway.circuits.page import marks, sections
+from cutaway.circuits.page.heat import Grid, heat_map
 from cutaway.circuits.page.numbers import listed, number, percent, value
 from cutaway.circuits.read import read
 
@@ -79,11 +79,11 @@ def test_the_curve_rises_to_the_right_within_its_axes(small):
 
 def test_roles_differ_in_letter_and_shape():
     roles = ("letter mover", "negative", "previous-token", "fuzzy previous-token", "positional", "other")
-    marks = [charts.mark(role) for role in roles]
-    assert len({m.letter for m in marks}) == len({m.outline for m in marks}) == len(roles)
-    assert charts.mark("induction").letter == "I"
-    assert charts.mark("name mover").kind == "mover"
-    assert charts.mark("opener").letter == "M"  # O is taken
+    made = [marks.mark(role) for role in roles]
+    assert len({m.letter for m in made}) == len({m.outline for m in made}) == len(roles)
+    assert marks.mark("induction").letter == "I"
+    assert marks.mark("name mover").kind == "mover"
+    assert marks.mark("opener").letter == "M"  # O is taken
 
 
 def test_numbers_as_they_are_read():

@@ -19,11 +19,11 @@ from torch import Tensor
 from cutaway.circuits import paper, reproduce, tolerance
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.behaviors.acronyms_paper import paper_prompts
-from cutaway.circuits.tolerance import Line, Measured
 from cutaway.circuits.explain import positional
 from cutaway.circuits.explain.attention import patterns
 from cutaway.circuits.explain.letters import ov_letters
 from cutaway.circuits.isolation import Isolation
+from cutaway.circuits.tolerance import Line, Measured
 from cutaway.cli import run
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder, Patch, Site, parse_site

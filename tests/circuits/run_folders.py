@@ -8,9 +8,17 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cutaway.core.runs import Run
 
 ROLES = ("letter mover", "negative", "previous-token", "fuzzy previous-token", "positional", "other")
+
+PIECES = (
+    ("The", "example"), (" C", "example"), ("\\n", "example"), ("The", "The"), (" M", "C1"), ("itt", "T1"), ("en", "T1"),
+    (" Y", "C2"), ("onder", "T2"), (" N", "C3"), ("oodle", "T3"), (" (", "("), ("M", "A1"), ("Y", "A2"),
+)  # fmt: skip
+"""Tokens of every prompt, with their roles."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,8 @@ class Size:
     seed: int = 0
     letters: bool = True
     positional: bool = True
+    extras: bool = True
+    """What later versions write: edges, attention patterns, the letters of every head; else as earlier ones did."""
     text: str = "The Chief Executive Officer (CEO)\nThe Mitten Yonder Noodle ("
 
 
@@ -39,6 +49,7 @@ class Made:
 
     def __init__(self, size: Size, run: Run):
         self.size, self.run, self.rng = size, run, random.Random(size.seed)
+        self.draws = np.random.default_rng(size.seed)
         self.steps = [f"letter {i + 1}" for i in range(size.steps)]
         self.sites = [f"{layer}.{head}" for layer in range(size.layers) for head in range(size.heads)]
         chosen = sorted(self.rng.sample(range(len(self.sites)), size.circuit))
@@ -61,8 +72,21 @@ class Made:
             self.run.json("letters.json", self.letters())
         if self.size.positional:
             self.run.json("positional.json", self.positional())
+        if self.size.extras:
+            self.extras()
         self.run.text("config.toml", "\n[find]\nseed = 0\n")
         self.run.json("seconds.json", {"patch every head": 12.5, "search (prune)": 70.0})
+
+    def extras(self) -> None:
+        paths = self.paths()
+        self.run.json("paths.json", paths)
+        self.run.csv("paths.csv", paths["effects"])
+        self.run.arrays("patterns.safetensors", {"pattern": self.patterns()})
+        if self.size.letters:
+            shape = (self.size.layers, self.size.heads)
+            ov = self.draws.normal(0, 0.8, (*shape, 52, 52)) + 3 * np.tile(np.eye(26), (2, 2))
+            copying = self.draws.integers(0, 27, (*shape, 2)) / 26
+            self.run.arrays("letters.safetensors", {"ov": ov.astype("f2"), "copying": copying.astype("f4")})
 
     def grids(self) -> list[tuple[str, list[str], list[str]]]:
         layers = range(self.size.layers)
@@ -140,7 +164,7 @@ class Made:
 
     def attention(self) -> list[dict]:
         rows = []
-        for site in self.circuit:
+        for site in self.sites if self.size.extras else self.circuit:
             for step in self.steps:
                 parts = [self.rng.random() ** 6 for _ in self.roles]
                 rows += [
@@ -148,6 +172,34 @@ class Made:
                     for role, part in zip(self.roles, parts, strict=True)
                 ]
         return rows
+
+    def paths(self) -> dict:
+        """Every edge that can be among the circuit's heads, each query head with keys and values of its own."""
+        senders = ["embed", *self.circuit]
+        receivers = [*(f"{site}.{channel}" for site in self.circuit for channel in "qkv"), "logits"]
+        rows = []
+        for sender in senders:
+            for receiver in receivers:
+                if receiver != "logits" and layer_of(sender) >= layer_of(receiver):
+                    continue
+                for step in self.steps:
+                    value = self.rng.gauss(0, 1) ** 3 / 3
+                    low, high = value - self.rng.random() / 9, value + self.rng.random() / 9
+                    edge = f"{sender}→{receiver}"
+                    rows.append({"edge": edge, "step": step, "effect": value, "low": low, "high": high})
+        convention = {
+            "kind": "exact", "direction": "noising", "corruption": "everything", "metric": "logit_diff",
+            "sign": "patched − clean: negative helps the answer", "model": "made:up", "n": 4, "seed": 0, "roles": [],
+            "ablation": "",
+        }  # fmt: skip
+        return {"convention": convention, "through_mlps": True, "effects": rows}
+
+    def patterns(self) -> np.ndarray:
+        """Rows that sum to 1 and see no later token; one column and row of padding behind the tokens."""
+        width, shape = len(PIECES), (min(self.size.prompts, 20), self.size.layers, self.size.heads)
+        seen = np.tril(self.draws.random((*shape, width, width)) ** 6 + 1e-6)
+        seen /= seen.sum(-1, keepdims=True)
+        return np.pad(seen, [(0, 0)] * 3 + [(0, 1)] * 2).astype("f2")
 
     def direct(self) -> list[dict]:
         names = ("direct_logit_diff", "copy_logit", "copy_top", "attention_previous", "attention_first")
@@ -188,8 +240,13 @@ class Made:
         return {"sources": sources, "movers": self.movers, "swaps": swaps, "per_head": {}}
 
     def prompts(self) -> str:
-        pieces = ("The", " C", "\\n", "The", " M", "itt", "en", " Y", "onder", " N", "oodle", " (", "M", "Y")
-        roles = ("example", "example", "example", "The", "C1", "T1", "T1", "C2", "T2", "C3", "T3", "(", "A1", "A2")
-        tokens = [{"token": t, "id": i, "role": r} for i, (t, r) in enumerate(zip(pieces, roles, strict=True))]
+        tokens = [{"token": t, "id": i, "role": r} for i, (t, r) in enumerate(PIECES)]
         line = {"text": self.size.text, "answer": list("MYN")[: self.size.steps], "tokens": tokens}
+        if self.size.extras:
+            line |= {"scored": list(range(len(tokens)))[-self.size.steps :], "shared": 3}
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for _ in range(self.size.prompts))
+
+
+def layer_of(part: str) -> int:
+    """Of a head or one of its inputs; the embedding stands below all layers."""
+    return -1 if part == "embed" else int(part.split(".")[0])

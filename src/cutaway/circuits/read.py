@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
 from cutaway.circuits.circuit import Circuit
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Site, parse_site
@@ -47,8 +52,29 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class Paths:
+    """The edges of the circuit: the convention, and a point for every (edge, step) that was measured."""
+
+    convention: dict
+    edges: tuple[str, ...]
+    """As `str(Edge)` names them, in the order of the computation."""
+    points: dict[tuple[str, str], Point]
+
+    @property
+    def largest(self) -> float:
+        """The largest |mean|: the end of the scale (0 if there are no points)."""
+        return max((abs(point[0]) for point in self.points.values() if point), default=0.0)
+
+    def of(self, edge: str, step: str) -> Point:
+        return self.points.get((edge, step))
+
+
+@dataclass(frozen=True)
 class Record:
-    """A finished run. Tuples of points have one for each answer step."""
+    """A finished run. Tuples of points have one for each answer step.
+
+    The fields with a default are None in runs of a version that did not write them.
+    """
 
     circuit: Circuit
     steps: tuple[str, ...]
@@ -68,7 +94,7 @@ class Record:
     stream: dict[str, Effects]
     mlps: dict[str, Effects]
     attention: dict[tuple[str, str], dict[str, float]]
-    """(head, step) → role → mean attention, for the heads of the circuit."""
+    """(head, step) → role → mean attention, for all heads; in runs of earlier versions for those of the circuit."""
     direct: dict[tuple[str, str], dict[str, float | None]]
     """(head, step) → what it writes and copies."""
     letters: dict[str, dict[str, dict]]
@@ -79,6 +105,15 @@ class Record:
     config: str
     seconds: dict[str, float]
     manifest: dict
+    paths: Paths | None = None
+    """Also None where the run left them out."""
+    patterns: Float[np.ndarray, "prompt layer head query key"] | None = None
+    """Attention on the first of the prompts, in float16; zero on padding, which stands behind each prompt."""
+    ov: Float[np.ndarray, "layer head 52 52"] | None = None
+    """Row: the letter attended to; column: the letter written, in logits. 26 bare letters, then 26 with a leading space.
+    None, as `copying_of_all` is, where the behaviour has no letters."""
+    copying_of_all: Float[np.ndarray, "layer head 2"] | None = None
+    """Copying score of every head, for the written letter without and with its leading space."""
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -107,7 +142,7 @@ def read(folder: Path) -> Record:
         raise CutawayError(
             f"{error.filename} does not exist: give a run folder of `cutaway circuits find` with all its files"
         ) from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise CutawayError(f"{folder} is not a run folder of this package ({type(error).__name__}: {error})") from error
 
 
@@ -119,11 +154,13 @@ def _read(folder: Path, circuit: Circuit) -> Record:
     performance = _json(folder / "performance.json")
     metrics = {name: _points(values) for name, values in performance.items() if name != "steps"}
     letters = _optional(folder / "letters.json", {})
+    shape = (1 + max(layer for layer, _ in sites), 1 + max(head for _, head in sites))
+    paths = _optional(folder / "paths.json", None)
     return Record(
         circuit=circuit,
         steps=circuit.step_names,
-        n_layers=1 + max(layer for layer, _ in sites),
-        n_heads=1 + max(head for _, head in sites),
+        n_layers=shape[0],
+        n_heads=shape[1],
         performance=metrics,
         n_performance=performance["correct"][0]["n"],
         verification=_verification(_json(folder / "verification.json")),
@@ -138,6 +175,10 @@ def _read(folder: Path, circuit: Circuit) -> Record:
         config=_text(config) if (config := folder / "config.toml").exists() else "",
         seconds=_optional(folder / "seconds.json", {}),
         manifest=_optional(folder / "manifest.json", {}),
+        paths=paths and _paths(paths),
+        patterns=_array(folder / "patterns.safetensors", "pattern", (None, *shape, None, None)),
+        ov=_array(folder / "letters.safetensors", "ov", (*shape, 52, 52)),
+        copying_of_all=_array(folder / "letters.safetensors", "copying", (*shape, 2)),
     )
 
 
@@ -153,6 +194,16 @@ def _json(path: Path) -> Any:
 def _optional(path: Path, default: Any) -> Any:
     """A file that not every run has."""
     return _json(path) if path.exists() else default
+
+
+def _array(path: Path, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
+    """One array of a file that not every run has. None in `shape` is any length."""
+    if not path.exists():
+        return None
+    array = load(path.read_bytes())[name]
+    if array.ndim != len(shape) or any(want not in (None, has) for want, has in zip(shape, array.shape, strict=True)):
+        raise ValueError(f"{path.name}: {name} has the shape {array.shape}, not {shape}")
+    return array
 
 
 def place(head: Site) -> tuple[int, int]:
@@ -184,6 +235,12 @@ def _maps(folder: Path, kind: str) -> dict[str, Effects]:
 def _effects(data: dict) -> Effects:
     points = {(r["site"], r["role"], r["step"]): _point(r["effect"], r["low"], r["high"]) for r in data["effects"]}
     return Effects(data["convention"], points)
+
+
+def _paths(data: dict) -> Paths:
+    rows = data["effects"]
+    points = {(r["edge"], r["step"]): _point(r["effect"], r["low"], r["high"]) for r in rows}
+    return Paths(data["convention"], tuple(dict.fromkeys(r["edge"] for r in rows)), points)
 
 
 def _verification(data: dict) -> dict:

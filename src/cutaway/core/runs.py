@@ -10,13 +10,17 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cutaway.core.errors import CutawayError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def put(path: Path, content: bytes) -> Path:
@@ -51,6 +55,14 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         return self.text(name, text.getvalue())
+
+    def arrays(self, name: str, arrays: "Mapping[str, np.ndarray]") -> Path:
+        """Arrays as one safetensors file."""
+        import numpy as np
+        from safetensors.numpy import save
+
+        whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        return put(self.folder / name, save(whole))
 
 
 @contextmanager

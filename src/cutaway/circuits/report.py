@@ -8,13 +8,18 @@ from pathlib import Path
 
 from cutaway.circuits.page import heads, sections
 from cutaway.circuits.page.curve import Curve
+from cutaway.circuits.page.data import data
 from cutaway.circuits.page.heads import CircuitSection, Maps
+from cutaway.circuits.page.heat import HeatMap
 from cutaway.circuits.page.numbers import Table
 from cutaway.circuits.page.sections import Again, Answer, Exchange, Span
 from cutaway.circuits.read import Record, read
 from cutaway.core.runs import Run
 
 TEMPLATES = Path(__file__).parent
+
+SCRIPTS = ("dom", "data", "tip", "tokens", "maps", "panel", "drawing", "save", "start")
+"""One module of the page in so many files, in this order."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,14 @@ class Page:
     conventions: Table
     facts: Sequence[tuple[str, str]]
     again: Again
+    data: str
+    """What the script knows, as JSON that may stand in a `<script>` element."""
 
     @classmethod
     def of(cls, record: Record, manifest: dict) -> "Page":
+        letters, on_heads, on_stream = heads.letters(record), heads.head_maps(record), heads.stream_maps(record)
+        curves, exchanges = sections.curves(record), sections.exchanges(record)
+        maps = [m for group in (*on_heads, *on_stream, *exchanges) for m in group.maps if m]
         return cls(
             model=record.circuit.model,
             behavior=record.circuit.behavior,
@@ -51,16 +61,17 @@ class Page:
             prompts=sections.prompts(record),
             performance=sections.performance(record),
             circuit=heads.circuit(record),
-            letters=heads.letters(record),
-            heads=heads.head_maps(record),
-            stream=heads.stream_maps(record),
-            curves=sections.curves(record),
+            letters=letters,
+            heads=on_heads,
+            stream=on_stream,
+            curves=curves,
             verification=sections.verification(record),
             sensitivity=sections.sensitivity(record),
-            exchanges=sections.exchanges(record),
+            exchanges=exchanges,
             conventions=sections.conventions(record),
             facts=sections.facts(record),
             again=sections.again(record, manifest),
+            data=data(record, [*letters, *maps], curves),
         )
 
 
@@ -90,10 +101,10 @@ def html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (TEMPLATES / "page/script.js").read_text(encoding="utf-8")
+    script = "\n".join((TEMPLATES / f"page/scripts/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     style = (TEMPLATES / "page/style.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
-        page=page, style=Markup(style), script=Markup(script), policy=policy(script)
+        page=page, style=Markup(style), script=Markup(script), data=Markup(page.data), policy=policy(script)
     )
 
 

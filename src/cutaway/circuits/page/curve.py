@@ -14,7 +14,8 @@ from cutaway.circuits.read import Point
 class Curve:
     """One panel of the build-up; `line` and `band` are SVG paths."""
 
-    title: str
+    id: str
+    steps: "Steps"
     about: str
     width: float
     height: float
@@ -43,7 +44,7 @@ class Steps:
     random: Sequence[float]
 
 
-def curve(steps: Steps, low: float, high: float) -> Curve:
+def curve(id: str, steps: Steps, low: float, high: float) -> Curve:
     """Lays out one panel; `low` and `high` bound the axis, which all panels share."""
     n = len(steps.names)
     left, top, bottom = 34.0, 12.0, 190.0
@@ -60,7 +61,8 @@ def curve(steps: Steps, low: float, high: float) -> Curve:
     edge = [f"{x},{upper}" for x, _, _, upper in known] + [f"{x},{lower}" for x, _, lower, _ in reversed(known)]
     every = 1 if gap >= 10 else 2
     return Curve(
-        title=steps.title,
+        id=id,
+        steps=steps,
         about=_story(steps),
         width=end + 44,
         height=bottom + 46,

@@ -1,41 +1,38 @@
-"""The sections about heads: the circuit as a drawing with a panel for every head, and the heat maps of effects."""
+"""The sections about heads: the circuit as a drawing and as a table, and the heat maps of effects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cutaway.circuits.circuit import CircuitHead
 from cutaway.circuits.page.drawing import Dot, Drawing, Node, centre, drawing
+from cutaway.circuits.page.edges import arrows
 from cutaway.circuits.page.heat import Grid, HeatMap, heat_map
 from cutaway.circuits.page.marks import OUTLINES, Mark, mark
-from cutaway.circuits.page.numbers import DASH, Row, Table, Value, listed, number, percent, share, texts, value
+from cutaway.circuits.page.numbers import DASH, Value, listed, number, share, value
 from cutaway.circuits.read import Effects, Point, Record, exactly, place
 from cutaway.decoder import parse_site
 
 
 @dataclass(frozen=True)
-class Panel:
-    """All that is known of one head."""
+class Member:
+    """A head of the circuit, as a line of its table."""
 
-    id: str
     site: str
     mark: Mark
     evidence: Sequence[tuple[str, str]]
     effect: Sequence[Value]
     dropped: Sequence[Value]
-    writes: Sequence[Value]
-    copies: Sequence[Value]
-    attention: Sequence[tuple[str, Sequence[tuple[str, float]]]]
-    """role → for each step the number and its width in percent."""
-    letters: Table | None
 
 
 @dataclass(frozen=True)
 class CircuitSection:
     drawing: Drawing
     legend: Sequence[Mark]
-    panels: Sequence[Panel]
+    members: Sequence[Member]
     first: str
-    """Id of the panel to show first: the head with the largest effect."""
+    """The head to show first: the one with the largest effect."""
+    edges: str
+    """How the edges were measured; empty where they were not."""
 
 
 def circuit(record: Record) -> CircuitSection:
@@ -47,29 +44,30 @@ def circuit(record: Record) -> CircuitSection:
     dots = [_dot(site, total, largest) for site, total in sums.items() if site not in inside]
     strongest = max(heads, key=lambda head: sums[str(head.site)], default=None)
     return CircuitSection(
-        drawing=drawing(record.n_layers, record.n_heads, nodes, dots),
-        legend=sorted(
-            (mark(role) for role in {head.role for head in heads}), key=lambda m: (list(OUTLINES).index(m.kind), m.role)
-        ),
-        panels=[panel(record, head) for head in heads],
-        first=_id(str(strongest.site)) if strongest else "",
+        drawing=drawing(record.n_layers, record.n_heads, nodes, dots, arrows(record)),
+        legend=legend(head.role for head in heads),
+        members=[_member(head) for head in heads],
+        first=str(strongest.site) if strongest else "",
+        edges=_how(record.paths.convention) if record.paths else "",
     )
+
+
+def legend(roles: Iterable[str]) -> list[Mark]:
+    """How the roles that occur look, in the order of their kinds."""
+    return sorted((mark(role) for role in set(roles)), key=lambda m: (list(OUTLINES).index(m.kind), m.role))
 
 
 def _node(head: CircuitHead, share: float) -> Node:
     site, x, y = str(head.site), *centre(*place(head.site))
     label = f"Head {site}, {head.role}; effect {listed(_mean(p) for p in head.effect)}"
-    return Node(x, y, _id(site), site, mark(head.role), round(100 * share, 1), label)
+    return Node(x, y, site, mark(head.role), round(100 * share, 1), label)
 
 
 def _dot(site: str, total: float, largest: float) -> Dot:
     """Its area grows with the effect."""
     x, y = centre(*place(parse_site(site)))
-    return Dot(x, y, round(1.3 + 4.2 * (total / largest) ** 0.5, 1), f"{site}: {number(total)}, not in the circuit")
-
-
-def _id(site: str) -> str:
-    return "head-" + site.replace(".", "-")
+    tip = f"{site}: {number(total)}, not in the circuit"
+    return Dot(x, y, round(1.3 + 4.2 * (total / largest) ** 0.5, 1), tip, site)
 
 
 def _sum_of_effects(record: Record, site: str) -> float:
@@ -82,24 +80,13 @@ def _mean(point: Point) -> str:
     return number(point[0]) if point else DASH
 
 
-def panel(record: Record, head: CircuitHead) -> Panel:
-    site = str(head.site)
-    direct = [record.direct.get((site, step), {}) for step in record.steps]
-    looks = [record.attention.get((site, step), {}) for step in record.steps]
-    return Panel(
-        id=_id(site),
-        site=site,
+def _member(head: CircuitHead) -> Member:
+    return Member(
+        site=str(head.site),
         mark=mark(head.role),
         evidence=[(name, number(x)) for name, x in head.evidence.items()],
         effect=[value(_finite(p)) for p in head.effect],
         dropped=[share(_finite(p)) for p in head.dropped],
-        writes=[Value(number(d.get("direct_logit_diff"))) for d in direct],
-        copies=[Value(percent(d.get("copy_top"))) for d in direct],
-        attention=[
-            (role, [(number(look.get(role)), round(100 * (look.get(role) or 0.0), 1)) for look in looks])
-            for role in record.attention_roles
-        ],
-        letters=_ov(record, site),
     )
 
 
@@ -107,36 +94,30 @@ def _finite(point: Point) -> Point:
     return None if point is None or any(x is None or x - x != 0 for x in point) else point
 
 
-def _ov(record: Record, site: str) -> Table | None:
-    if site not in record.letters:
-        return None
-    copying = record.copying.get(site, {})
-    rows = [
-        Row(
-            name,
-            texts(number(q["diagonal"]), number(q["off_diagonal"]), percent(q["row_max"]), percent(copying.get(name))),
-        )
-        for name, q in record.letters[site].items()
-    ]
-    columns = ("own letter", "others", "own first", "copying")
-    return Table(
-        f"ov-{_id(site)}", f"What {site} writes when it attends to a letter (logits, means)", columns, rows, "from → to"
-    )
+ALPHABET = [chr(ord("A") + i) for i in range(26)]
 
 
 def letters(record: Record) -> list[HeatMap]:
     """The OV matrices of all movers together, on one scale."""
     quadrants = record.letters.get("movers", {})
-    alphabet = [chr(ord("A") + i) for i in range(26)]
     every = [[[exactly(x) for x in row] for row in q["matrix"]] for q in quadrants.values()]
     limit = max((abs(p[0]) for matrix in every for row in matrix for p in row if p), default=0.0)
     return [
         heat_map(
-            Grid(name, alphabet, alphabet, points, lambda r, c: f"{alphabet[r]} → {alphabet[c]}", across=""),
+            Grid(
+                f"letters-{i}",
+                name,
+                ALPHABET,
+                ALPHABET,
+                points,
+                "{row} → {column}",
+                "letter attended to",
+                "letter written",
+            ),
             limit,
             side=9.0,
         )
-        for name, points in zip(quadrants, every, strict=True)
+        for i, (name, points) in enumerate(zip(quadrants, every, strict=True), 1)
     ]
 
 
@@ -147,6 +128,7 @@ def letters(record: Record) -> list[HeatMap]:
 class Maps:
     """Heat maps of one corruption on one scale: one for each step, None where it says nothing about the step."""
 
+    id: str
     corruption: str
     how: str
     limit: str
@@ -161,34 +143,47 @@ def head_maps(record: Record) -> list[Maps]:
     outlined = frozenset(place(site)[::-1] for site in record.circuit.sites)
     rows, columns = [str(i) for i in range(record.n_heads)], [str(i) for i in range(record.n_layers)]
 
-    def grid(effects: Effects, step: str) -> Grid:
+    def grid(effects: Effects, step: str, id: str) -> Grid:
         points = [[effects.of(f"{layer}.{head}", step) for layer in columns] for head in rows]
-        return Grid(step, rows, columns, points, lambda head, layer: f"{layer}.{head}", outlined=outlined)
+        return Grid(id, step, rows, columns, points, "{column}.{row}", outlined=outlined, heads=True)
 
-    return [_maps(record, effects, grid, effects.largest) for effects in record.heads.values()]
+    return [
+        _maps(record, f"heads-{i}", effects, grid, effects.largest)
+        for i, effects in enumerate(record.heads.values(), 1)
+    ]
 
 
 def stream_maps(record: Record) -> list[Maps]:
     """The residual stream by role; MLPs in the last row."""
     columns = [str(i) for i in range(record.n_layers)]
 
-    def grid(effects: Effects, step: str) -> Grid:
+    def grid(effects: Effects, step: str, id: str) -> Grid:
         points = [[effects.of(f"{layer}.resid_pre", step, role) for layer in columns] for role in effects.roles]
         rows = list(effects.roles)
         if mlps := record.mlps.get(effects.corruption):
             rows.append("MLP")
             points.append([mlps.of(f"m{layer}", step) for layer in columns])
-        return Grid(step, rows, columns, points, lambda row, layer: f"{rows[row]}, layer {layer}")
+        return Grid(id, step, rows, columns, points, "{row}, layer {column}", "role")
 
     limits = [max(e.largest, m.largest if (m := record.mlps.get(c)) else 0) for c, e in record.stream.items()]
-    return [_maps(record, effects, grid, limit) for effects, limit in zip(record.stream.values(), limits, strict=True)]
+    pairs = enumerate(zip(record.stream.values(), limits, strict=True), 1)
+    return [_maps(record, f"stream-{i}", effects, grid, limit) for i, (effects, limit) in pairs]
 
 
-def _maps(record: Record, effects: Effects, grid: Callable[[Effects, str], Grid], limit: float) -> Maps:
-    how = effects.convention
+def _maps(record: Record, id: str, effects: Effects, grid: Callable[[Effects, str, str], Grid], limit: float) -> Maps:
     return Maps(
+        id=id,
         corruption=effects.corruption,
-        how=f"{how['kind']} {how['direction']}; {how['metric']}, {how['sign']}; {how['n']} prompts",
+        how=_how(effects.convention),
         limit=number(limit),
-        maps=[heat_map(grid(effects, step), limit) if step in effects.steps else None for step in record.steps],
+        maps=[
+            heat_map(grid(effects, step, f"{id}-{i}"), limit) if step in effects.steps else None
+            for i, step in enumerate(record.steps, 1)
+        ],
     )
+
+
+def _how(convention: dict) -> str:
+    """A convention in half a line."""
+    c = convention
+    return f"{c['kind']} {c['direction']}; {c['metric'].replace('_', ' ')}, {c['sign']}; {c['n']} prompts"

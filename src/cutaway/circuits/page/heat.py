@@ -3,7 +3,7 @@
 Layers run from left to right and heads from top to bottom, as in the figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cutaway.circuits.page.numbers import number
@@ -39,22 +39,32 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a heat map shows: points by row and column, and what each cell is called."""
+    """What a heat map shows: points by row and column, and what a cell is called (`{row}` and `{column}` stand for names).
 
+    `id` is unique on the page; `down` and `across` say what rows and columns are; `heads` that every cell is a head, which
+    can be chosen.
+    """
+
+    id: str
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
     points: Sequence[Sequence[Point]]
-    called: Callable[[int, int], str]
+    called: str
+    down: str = "head"
     across: str = "layer"
     outlined: frozenset[tuple[int, int]] = frozenset()
     amount: bool = False
     """Values are shares of one, not effects with a sign."""
+    heads: bool = False
+
+    def name(self, row: int, column: int) -> str:
+        return self.called.format(row=self.rows[row], column=self.columns[column])
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    title: str
+    grid: Grid
     about: str
     """Its strongest cells in words, for those who do not see it."""
     width: float
@@ -62,7 +72,6 @@ class HeatMap:
     left: float
     top: float
     side: float
-    across: str
     inner: tuple[float, float]
     """Width and height of the field of cells."""
     cells: Sequence[Cell]
@@ -81,9 +90,7 @@ def heat_map(grid: Grid, limit: float, *, side: float | None = None) -> HeatMap:
     every = 1 if side > LETTER_WIDTH * max(map(len, grid.columns), default=0) + 3 else 5
     every_row = 1 if side > 10 or n_rows <= 20 else 5
     seen = [
-        Cell(
-            left + c * side, top + r * side, _kind(grid, p[0]), round(abs(p[0]) / limit, 2), _tip(grid.called(r, c), *p)
-        )
+        Cell(left + c * side, top + r * side, _kind(grid, p[0]), round(abs(p[0]) / limit, 2), _tip(grid.name(r, c), *p))
         for r, row in enumerate(grid.points)
         for c, p in enumerate(row)
         if p and limit and abs(p[0]) / limit >= FAINT
@@ -91,14 +98,13 @@ def heat_map(grid: Grid, limit: float, *, side: float | None = None) -> HeatMap:
     strongest = [cell.tip for cell in sorted(seen, key=lambda cell: -cell.opacity)[:3]]
     inner = n_columns * side, n_rows * side
     return HeatMap(
-        title=grid.title,
+        grid=grid,
         about=f"Strongest: {'; '.join(strongest)}." if strongest else "Nothing above 1% of the scale.",
         width=left + inner[0] + 4,
-        height=top + inner[1] + (32 if grid.across else 18),
+        height=top + inner[1] + 32,
         left=left,
         top=top,
         side=side,
-        across=grid.across,
         inner=inner,
         cells=seen,
         outlines=[(left + c * side, top + r * side) for r, c in sorted(grid.outlined)],

@@ -139,7 +139,7 @@ def curves(record: Record) -> list[Curve]:
     found = record.verification
     steps = [_steps(record, step, name) for step, name in enumerate(record.steps)] if found["buildup"] else []
     low, high = bounds(steps)
-    return [curve(s, low, high) for s in steps]
+    return [curve(f"curve-{i}", s, low, high) for i, s in enumerate(steps, 1)]
 
 
 def _steps(record: Record, step: int, name: str) -> Steps:
@@ -254,19 +254,27 @@ def exchanges(record: Record) -> list[Exchange]:
             Row(s["condition"], texts(*map(number, s["logit_diff"])), CONDITIONS.get(s["condition"], "")) for s in swaps
         ]
         table = Table(f"positions-{i}", f"Logit difference with {pair} exchanged (means).", record.steps, rows)
-        maps = [_looks(record.steps, sources, swap) for swap in swaps] if movers else []
+        maps = [_looks(f"looks-{i}-{j}", record.steps, sources, swap) for j, swap in enumerate(swaps)] if movers else []
         heads = max(swaps, key=lambda swap: len(swap["heads"]))["heads"]
         found.append(Exchange(pair, table, maps, ", ".join(heads)))
     return found
 
 
-def _looks(steps: Sequence[str], sources: Sequence[str], swap: dict) -> HeatMap:
+def _looks(id: str, steps: Sequence[str], sources: Sequence[str], swap: dict) -> HeatMap:
     """Attention of the movers, their mean."""
     per_mover = [[[x or 0.0 for x in row] for row in looks] for looks in swap["attention"]]
     mean = [[sum(cell) / len(cell) for cell in zip(*rows, strict=True)] for rows in zip(*per_mover, strict=True)]
     points = [[exactly(x) for x in row] for row in mean]
     grid = Grid(
-        swap["condition"], steps, sources, points, lambda r, c: f"{steps[r]} → {sources[c]}", across="", amount=True
+        id,
+        swap["condition"],
+        steps,
+        sources,
+        points,
+        "{row} → {column}",
+        "token predicted",
+        "first token of",
+        amount=True,
     )
     return heat_map(grid, 1.0, side=26.0)
 

@@ -16,7 +16,7 @@ from importlib import resources
 from itertools import permutations
 
 from cutaway.circuits.behavior import Behavior, Row, Sample, Segment, Variant, assemble
-from cutaway.circuits.behaviors.record import Recipe
+from cutaway.circuits.behaviors.record import Reading, Recipe
 from cutaway.core.errors import CutawayError
 from cutaway.decoder.tokens import Tokenizer
 
@@ -108,17 +108,40 @@ def letter_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return found
 
 
-class _Maker:
+def read(tokenizer: Tokenizer, config: Acronyms, text: str) -> Reading:
+    """A phrase of 2 to 5 capitalised words as a prompt; its answer is its initials.
+
+    Args:
+        text: the phrase, with or without `The`, the worked example in front and the bracket behind.
+
+    Raises:
+        CutawayError: other words or another number of them, or one that the tokenizer cannot spell.
+    """
+    writer, texts = _Writer(tokenizer, config), text.strip().removeprefix(config.example).removesuffix("(").split()
+    texts = texts[1:] if texts[:1] == ["The"] else texts
+    if not 2 <= len(texts) <= 5 or not all(word[0] in LETTERS and "(" not in word for word in texts):
+        raise CutawayError("a phrase here is 2 to 5 words, each with a capital A–Z: such as The Frozen Kettle Bank")
+    words = [Word(word, tuple(tokenizer.encode(f" {word}"))) for word in texts]
+    letters = [word.letter for word in words]
+    unknown = [word.text for word in words if tokenizer.decode(list(word.ids)).strip() != word.text]
+    if unknown or not writer.cut_as_said(words, []):
+        raise CutawayError(
+            f"{unknown[0] if unknown else texts[-1]!r} is not cut into tokens of its own here: try another word"
+        )
+    answer = tuple(writer.letters[letter] for letter in letters)
+    sample = Sample(writer.text(words), writer.row(words, letters), answer, writer.rivals(answer))
+    return Reading(f"The {' '.join(texts)}", sample)
+
+
+class _Writer:
+    """Words and letters to a prompt."""
+
     def __init__(self, tokenizer: Tokenizer, config: Acronyms):
         self.tokenizer, self.config = tokenizer, config
-        self.rng = random.Random(config.seed)
         self.letters = letter_ids(tokenizer)
         self.head = ((Segment("BOS", (config.bos,)),) if config.bos is not None else ()) + self._example()
         self.the = (Segment("The", tuple(tokenizer.encode("The"))),)
         self.bracket = tokenizer.encode(" (")
-        self.pool = self._pool()
-        self.followers = self._followers()
-        self.drawn = [Counter() for _ in range(config.words)]
 
     def _example(self) -> Row:
         text, encode = self.config.example, self.tokenizer.encode
@@ -130,6 +153,40 @@ class _Maker:
                 "break, or give none (example='')"
             )
         return (Segment("example", tuple(encode(text))),)
+
+    def text(self, words: list[Word]) -> str:
+        return f"{self.config.example}The {' '.join(word.text for word in words)} ("
+
+    def cut_as_said(self, words: list[Word], letters: list[str]) -> bool:
+        """Does the tokenizer cut the whole text, answer included, exactly into our segments?"""
+        row = self.row(words, letters)
+        ids = [i for segment in row if segment.role != "BOS" for i in segment.ids]
+        ids += [self.letters[letter] for letter in letters[-1:]]
+        return self.tokenizer.encode(self.text(words) + "".join(letters)) == ids
+
+    def row(self, words: list[Word], letters: list[str]) -> Row:
+        row = [*self.head, *self.the]
+        for i, word in enumerate(words, 1):
+            row.append(Segment(f"C{i}", word.ids[:1]))
+            if word.ids[1:]:
+                row.append(Segment(f"T{i}", word.ids[1:]))
+        row.append(Segment("(", tuple(self.bracket)))
+        return (*row, *(Segment(f"A{i}", (self.letters[letter],)) for i, letter in enumerate(letters[:-1], 1)))
+
+    def rivals(self, answer: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """For each letter the 25 others."""
+        return tuple(tuple(i for i in self.letters.values() if i != token) for token in answer)
+
+
+class _Maker(_Writer):
+    """Draws words and letters."""
+
+    def __init__(self, tokenizer: Tokenizer, config: Acronyms):
+        super().__init__(tokenizer, config)
+        self.rng = random.Random(config.seed)
+        self.pool = self._pool()
+        self.followers = self._followers()
+        self.drawn = [Counter() for _ in range(config.words)]
 
     def _pool(self) -> dict[str, dict[int, list[Word]]]:
         """letter → number of tokens → words."""
@@ -158,8 +215,8 @@ class _Maker:
         while misses < 2_000:
             letters = self._letters()
             words = [self._word(letter) for letter in letters]
-            text = self._text(words)
-            if text in seen or not self._cut_as_said(text, words, letters):
+            text = self.text(words)
+            if text in seen or not self.cut_as_said(words, letters):
                 misses += 1
                 continue
             misses = 0
@@ -203,24 +260,6 @@ class _Maker:
         words = [w for group in by_count.values() for w in group] if n_tokens is None else by_count[n_tokens]
         return self.rng.choice(words)
 
-    def _text(self, words: list[Word]) -> str:
-        return f"{self.config.example}The {' '.join(word.text for word in words)} ("
-
-    def _cut_as_said(self, text: str, words: list[Word], letters: list[str]) -> bool:
-        """Does the tokenizer cut the whole text, answer included, exactly into our segments?"""
-        row = self._row(words, letters)
-        ids = [i for segment in row if segment.role != "BOS" for i in segment.ids] + [self.letters[letters[-1]]]
-        return self.tokenizer.encode(text + "".join(letters)) == ids
-
-    def _row(self, words: list[Word], letters: list[str]) -> Row:
-        row = [*self.head, *self.the]
-        for i, word in enumerate(words, 1):
-            row.append(Segment(f"C{i}", word.ids[:1]))
-            if word.ids[1:]:
-                row.append(Segment(f"T{i}", word.ids[1:]))
-        row.append(Segment("(", tuple(self.bracket)))
-        return (*row, *(Segment(f"A{i}", (self.letters[letter],)) for i, letter in enumerate(letters[:-1], 1)))
-
     def _sample(self, text: str, words: list[Word], letters: list[str]) -> Sample:
         k = len(words)
         others = [self._other_word(word, letters) for word in words]
@@ -228,7 +267,7 @@ class _Maker:
         every = range(k)
 
         def row(changed_words, changed_letters) -> Row:
-            return self._row(
+            return self.row(
                 [others[i] if i in changed_words else words[i] for i in every],
                 [wrong[i] if i in changed_letters else letters[i] for i in every],
             )
@@ -240,8 +279,7 @@ class _Maker:
             "everything": (Variant(tuple(every), row(every, every)),),
         }
         answer = tuple(self.letters[letter] for letter in letters)
-        rivals = tuple(tuple(i for i in self.letters.values() if i != token) for token in answer)
-        return Sample(text, self._row(words, letters), answer, rivals, corrupted)
+        return Sample(text, self.row(words, letters), answer, self.rivals(answer), corrupted)
 
     def _other_word(self, word: Word, letters: list[str]) -> Word:
         """A word of as many tokens whose letter is none of the acronym's."""
@@ -259,6 +297,7 @@ BEHAVIOR = Recipe(
     name="acronyms",
     build=build,
     config=Acronyms,
+    read=read,
     about="write the initials of a phrase, one letter at a time",
     citation="García-Carrasco, Maté & Trujillo 2024 (arXiv 2405.04156, §3)",
 )

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from cutaway.circuits.behavior import Sample
 from cutaway.core.discovery import discover, pick
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A phrase of somebody's own as a prompt of a behaviour: the phrase by itself, and the sample it makes (not corrupted)."""
+
+    phrase: str
+    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,8 @@ class Recipe:
     config: type
     about: str
     citation: str
+    read: Callable[..., Reading] | None = None
+    """`read(tokenizer, config, text)`, where a phrase alone says the whole prompt; None where prompts are typed whole."""
 
 
 @cache

@@ -22,18 +22,18 @@ def small(tmp_path) -> Path:
 def check_heat_map(lay_out) -> None:
     """Two rows, three columns: every value in its place, its colour and its strength."""
     points = [[(-4.0, -5.0, -3.0), None, (0.01, 0.0, 0.02)], [(2.0, 1.0, 3.0), (0.0, 0.0, 0.0), (-1.0, -1.0, -1.0)]]
-    grid = Grid("t", ("a", "b"), ("0", "1", "2"), points, lambda r, c: f"{c}.{r}", outlined=frozenset({(1, 2)}))
+    grid = Grid("g", "t", ("a", "b"), ("0", "1", "2"), points, "{column}.{row}", outlined=frozenset({(1, 2)}))
     made = lay_out(grid, 4.0)
     cells = {
         ((c.y - made.top) / made.side, (c.x - made.left) / made.side): (c.kind, c.opacity, c.tip) for c in made.cells
     }
     assert cells == {
-        (0, 0): ("neg", 1.0, "0.0: −4.00 [−5.00, −3.00]"),
-        (1, 0): ("pos", 0.5, "0.1: 2.00 [1.00, 3.00]"),
-        (1, 2): ("neg", 0.25, "2.1: −1.00"),
+        (0, 0): ("neg", 1.0, "0.a: −4.00 [−5.00, −3.00]"),
+        (1, 0): ("pos", 0.5, "0.b: 2.00 [1.00, 3.00]"),
+        (1, 2): ("neg", 0.25, "2.b: −1.00"),
     }
     assert made.outlines == [(made.left + 2 * made.side, made.top + made.side)]
-    assert made.about.startswith("Strongest: 0.0: −4.00 [−5.00, −3.00]; 0.1: 2.00")
+    assert made.about.startswith("Strongest: 0.a: −4.00 [−5.00, −3.00]; 0.b: 2.00")
 
 
 def test_heat_maps_put_every_value_in_its_place():

@@ -22,6 +22,10 @@ ROOM = 1_300_000
 """Characters for patterns, and as many for letter matrices: the page of a model of 270 heads stays below 3 MB."""
 
 
+MOST = 2_000
+"""Edges, the strongest; the run's own file has them all."""
+
+
 def data(record: Record, maps: Iterable[HeatMap], curves: Sequence[Curve]) -> str:
     """The JSON text, safe between `<script>` tags."""
     known = {
@@ -33,7 +37,7 @@ def data(record: Record, maps: Iterable[HeatMap], curves: Sequence[Curve]) -> st
         "patterns": _patterns(record),
         "heads": _heads(record),
         "circuit": {str(head.site): _member(head) for head in record.circuit.heads},
-        "edges": [[e.sender, e.receiver, e.channel, *map(_point, e.points)] for e in links(record)],
+        "edges": [[e.sender, e.receiver, e.channel, *map(_point, e.points)] for e in links(record)[:MOST]],
         "letters": _letters(record),
         "figures": {m.grid.id: _grid(m) for m in maps} | {c.id: _curve(c) for c in curves},
     }

@@ -9,6 +9,9 @@ from cutaway.circuits.page.marks import mark
 from cutaway.circuits.page.numbers import DASH, listed, number
 from cutaway.circuits.read import Paths, Point, Record
 
+MOST = 150
+"""Arrows that are drawn, the strongest: more nobody could tell apart."""
+
 CHANNELS = {"q": "queries", "k": "keys", "v": "values", "": "directly"}
 
 
@@ -63,7 +66,7 @@ def arrows(record: Record) -> list[Arrow]:
     largest = every[0].strength if every else 0.0
     kinds = {str(head.site): mark(head.role).kind for head in record.circuit.heads} | {EMBED: "embed"}
     shape, found = (record.n_layers, record.n_heads), []
-    for link in every:
+    for link in every[:MOST]:
         shares = [link.strength, *(abs(point[0]) if point else 0.0 for point in link.points)]
         widths = [width(share / largest) if largest else 0.0 for share in shares]
         if widths[0]:

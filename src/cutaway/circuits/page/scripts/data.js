@@ -3,14 +3,21 @@
 const known = JSON.parse(document.getElementById("data").textContent);
 const [nLayers, nHeads] = known.shape;
 
-/* `page/packed.py`: one printable character a value. */
+/* `page/packed.py`: one printable character a value; a space and a character are as many zeros as that stands for. */
 const LEVELS = 88;
 const levelOf = new Map(
   Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i))
     .filter((character) => !'"\\<>&'.includes(character))
     .map((character, level) => [character, level]),
 );
-const unpacked = (text) => Array.from(text, (character) => levelOf.get(character) / LEVELS);
+function unpacked(text) {
+  const values = [];
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === " ") values.push(...Array(levelOf.get(text[++i])).fill(0));
+    else values.push(levelOf.get(text[i]) / LEVELS);
+  }
+  return values;
+}
 const unpackedSigned = (text, limit) => unpacked(text).map((share) => (2 * share - 1) * limit);
 
 function number(x, digits = 2) {

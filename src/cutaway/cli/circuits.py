@@ -113,6 +113,47 @@ def make_report(run: Path) -> None:
 
 
 @circuits.command
+def compare(
+    *runs: Path,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    cross: bool = True,
+    device: str = "auto",
+) -> None:
+    """Circuits side by side: heads they share, agreement of effects, and what each keeps on the prompts of the others.
+
+    Parameters
+    ----------
+    runs
+        Two to eight run folders of `cutaway circuits find`.
+    out
+        Where compare.html, compare.json and tables go; default runs/compare-RUN-RUN.
+    cross
+        Load the models and measure each circuit on the other runs' prompts; takes seconds to minutes a run.
+    device
+        As for `cutaway circuits find`.
+    """
+    from cutaway.circuits.compare import compare as beside
+    from cutaway.circuits.compare import page
+    from cutaway.circuits.compare.show import summary
+    from cutaway.circuits.compare.sides import sides
+    from cutaway.circuits.compare.write import write
+    from cutaway.core.progress import TerminalProgress
+    from cutaway.core.runs import manifest, new_run
+    from cutaway.decoder.placement import devices_of
+
+    labels = "-".join(side.label.replace("/", "-") for side in sides(runs))
+    folder = out or free(Path("runs") / f"compare-{labels if len(labels) <= 60 else f'{len(runs)}-runs'}")
+    devices, given = devices_of(device), {"command": command_line()}
+    with new_run(folder, config={"runs": runs, "cross": cross}, **given) as run:
+        found = beside(runs, cross=cross, progress=TerminalProgress(), device=devices)
+        write(found, run)
+        page.render(found, run, manifest(**given))
+    console = new_console()
+    console.print(summary(found))
+    console.print(f"Written to {folder}: compare.html, compare.json and tables.")
+
+
+@circuits.command
 def methods() -> None:
     """The search methods."""
     from cutaway.circuits.search.record import methods

@@ -1,0 +1,182 @@
+"""The tables of the page: what stands in them, and how dark a cell is."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cutaway.circuits.compare.comparison import Comparison
+from cutaway.circuits.compare.cross import IN_ALL, IN_ANY, N_RANDOM, Column
+from cutaway.circuits.compare.effects import ALL
+from cutaway.circuits.compare.rank import Agreement
+from cutaway.circuits.page.numbers import DASH, NOTHING, Row, Table, Value, number, percent, share, texts, value
+from cutaway.circuits.read import Point
+
+
+@dataclass(frozen=True)
+class Shaded(Value):
+    """A cell and its depth of colour, from 0 to 100; `below` where the value is negative. `note` stands under the number."""
+
+    depth: int = 0
+    below: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Matrix(Table):
+    """A table with shaded cells, whose columns stand in groups: name and number of columns."""
+
+    groups: Sequence[tuple[str, int]] = ()
+
+
+def _shaded(point: Point, shown: Callable[[Point], Value] = value, note: str = "") -> Value:
+    if point is None:
+        return NOTHING
+    cell = shown(point)
+    return Shaded(cell.text, cell.interval, round(100 * min(abs(point[0]), 1)), point[0] < 0, note)
+
+
+def runs(found: Comparison) -> Table:
+    rows = []
+    for side in found.sides:
+        record, seed = side.record, DASH if side.seed is None else str(side.seed)
+        kept = ", ".join(percent(p and p[0]) for p in record.verification["faithfulness"])
+        size = f"{len(record.circuit)} of {record.n_layers} × {record.n_heads}"
+        about = texts(record.circuit.model, record.circuit.behavior, seed, ", ".join(record.steps), size, kept)
+        rows.append(Row(side.label, about))
+    columns = ("model", "behaviour", "seed", "answer", "heads", "keeps")
+    return Table("runs-table", "What each circuit keeps on the unseen prompts of its own run.", columns, rows, "run")
+
+
+def overlaps(found: Comparison) -> Table | None:
+    rows = [
+        Row(
+            f"{o.a}, {o.b}",
+            texts(o.shared, o.union, o.same_role, percent(o.jaccard), percent(o.expected), _small(o.p)),
+            "; ".join(f"{role}: {both} of {a} and {b}" for role, (a, b, both) in o.roles.items() if a and b),
+        )
+        for o in found.overlaps
+    ]
+    columns = ("shared", "in either", "same role", "Jaccard", "by chance", "p")
+    caption = (
+        "Heads that two circuits share; under the names, role by role, those that have the role in both. By chance: the "
+        "Jaccard index of random sets of the same sizes, on average; p: the chance that such sets share as many or more. "
+        "A small p says only that the circuits were not drawn from a hat."
+    )
+    return Table("overlaps-table", caption, columns, rows, "circuits") if rows else None
+
+
+def _small(p: float) -> str:
+    return number(p) if p >= 0.01 else f"{p:.0e}".replace("e-0", "·10^−").replace("e-", "·10^−")
+
+
+def roles(found: Comparison) -> Table:
+    rows = []
+    for role in dict.fromkeys(row.role for row in found.roles):
+        mine = [row for row in found.roles if row.role == role]
+        cells = [
+            Value(f"{len(row.heads)} at {number(row.depth[0])}", f"{number(row.depth[1])} to {number(row.depth[2])}")
+            if row.depth
+            else NOTHING
+            for row in mine
+        ]
+        rows.append(Row(role, cells))
+    caption = (
+        "Heads of each role, and their depth: layer over number of layers, the mean and from shallowest to deepest. It says "
+        "something across models of different shape."
+    )
+    return Table("roles-table", caption, found.labels, rows, "role")
+
+
+def kept(found: Comparison) -> list[Matrix]:
+    """One matrix for every answer step: circuits × runs."""
+    measured = [column for column in found.cross if column.kept]
+    steps = dict.fromkeys(step for column in measured for step in column.steps)
+    named = dict.fromkeys((each.heads, each.size) for column in measured for each in column.kept)
+    made = []
+    for i, step in enumerate(steps):
+        rows = [
+            Row(_heads_of(name), [_kept(column, name, step) for column in found.cross], f"{size} heads")
+            for name, size in named
+        ]
+        caption = (
+            f"Kept of {step} by the heads of each row, all others ablated, in the model and on the unseen prompts of each "
+            f"column. Below: the median and the best of {N_RANDOM} random circuits of the row’s size."
+        )
+        groups = [("on the prompts of", len(found.cross))]
+        made.append(Matrix(f"kept-{i}", caption, [column.run for column in found.cross], rows, "heads of", groups))
+    return made
+
+
+def _heads_of(name: str) -> str:
+    return {IN_ALL: "all circuits have", IN_ANY: "any circuit has"}.get(name, name)
+
+
+def _kept(column: Column, name: str, step: str) -> Value:
+    found = column.of(name)
+    if found is None or step not in column.steps:
+        return NOTHING
+    i = column.steps.index(step)
+    return _shaded(found.faithfulness[i], share, f"random {percent(found.median[i])}, best {percent(found.best[i])}")
+
+
+COEFFICIENTS = (
+    ("spearman", "Spearman’s ρ", "order: every head counts alike, and most do little"),
+    ("pearson", "Pearson’s r", "size: the few heads that do much count most"),
+)
+
+
+def correlations(found: Comparison) -> list[Matrix]:
+    """One matrix for every coefficient: pairs of runs × corruptions and steps."""
+    cells = {((c.a, c.b), (c.corruption, c.step)): c.found for c in found.correlations}
+    caption = "Agreement of the effects of all heads between two runs, by {} ({}), with 95% intervals over heads."
+    return _agreements("correlations", caption, cells, "runs")
+
+
+def steps(found: Comparison) -> list[Matrix]:
+    """One matrix for every coefficient: runs and pairs of their steps × corruptions."""
+    cells = {((s.run, f"{s.a}, {s.b}"), (s.corruption, "")): s.found for s in found.steps}
+    caption = "Agreement of the effects of all heads between two answer tokens of one run, by {} ({})."
+    return _agreements("steps", caption, cells, "run, tokens")
+
+
+def _agreements(
+    id: str, caption: str, cells: dict[tuple[tuple[str, str], tuple[str, str]], Agreement], corner: str
+) -> list[Matrix]:
+    if not cells:
+        return []
+    columns = list(dict.fromkeys(column for _, column in cells))
+    spans = {corruption: sum(c == corruption for c, _ in columns) for corruption, _ in columns}
+    ordered = [column for corruption in spans for column in columns if column[0] == corruption]
+    groups = [("|effect|, summed" if name == ALL else name, n) for name, n in spans.items()]
+    heads = ["all" if c == ALL and step == ALL else step for c, step in ordered]
+    made = []
+    for key, name, about in COEFFICIENTS:
+        rows = [
+            Row(", ".join(row), list(_points(cells, row, ordered, key)))
+            for row in dict.fromkeys(row for row, _ in cells)
+        ]
+        made.append(Matrix(f"{id}-{key}", caption.format(name, about), heads, rows, corner, groups))
+    return made
+
+
+def _points(cells: dict, row: tuple[str, str], columns: Sequence[tuple[str, str]], key: str) -> Iterable[Value]:
+    for column in columns:
+        found = cells.get((row, column))
+        yield _shaded(getattr(found, key)) if found else NOTHING
+
+
+def for_one_step(found: Comparison) -> Table | None:
+    rows = [
+        Row(str(each.site), [*texts(each.run, each.role, each.step), share(each.cost)]) for each in found.for_one_step
+    ]
+    caption = (
+        "Heads of a circuit that one answer token alone needs: dropping them costs it something (the 95% interval lies above "
+        "0), costs no other token anything for sure, and the intervals do not meet."
+    )
+    return Table("one-step-table", caption, ("run", "role", "token", "costs"), rows, "head") if rows else None
+
+
+def conventions(found: Comparison) -> Table:
+    rows = [Row(name, texts(*values)) for name, values in found.conventions.items()]
+    return Table(
+        "conventions-table", "How each run measured. Numbers compare only where these agree.", found.labels, rows, "of"
+    )

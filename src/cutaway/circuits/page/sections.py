@@ -306,6 +306,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("behaviour", record.circuit.behavior),
         ("prompts", f"{len(record.prompts)}; {_pairs(recipe)}"),
         ("prompts, SHA-256", about.get("prompts_sha256", DASH)),
+        ("weights, SHA-256", about.get("weights_sha256", DASH)),
         ("search", f"{how.get('name', DASH)}, floor {how.get('floor', DASH)}"),
         ("ablation", how.get("ablation", DASH)),
         ("options", _pairs(about.get("options", {}))),
@@ -321,6 +322,7 @@ class Again:
     """How to make the run again."""
 
     command: str
+    seed: str
     made: str
     versions: str
     hardware: str
@@ -333,6 +335,7 @@ def again(record: Record, manifest: dict) -> Again:
     seconds = [Row(stage, [Value(number(x, 1))]) for stage, x in record.seconds.items()]
     return Again(
         command=manifest.get("command", ""),
+        seed=str(manifest.get("seed", record.circuit.provenance.get("options", {}).get("seed", ""))),
         made=str(manifest.get("made", "")).split("T")[0],
         versions=", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items()),
         hardware=", ".join(f"{name} {x}" for name, x in hardware.items() if x is not None),

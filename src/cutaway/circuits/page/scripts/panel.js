@@ -11,7 +11,7 @@ const ALPHABET = Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 function openPanel(site, origin) {
   shown.origin = origin;
   const group = origin.closest(".group");
-  if (group) group.querySelector(".maps").after(panel);
+  if (group) group.append(panel);
   else home.after(panel);
   showHead(site);
   panel.querySelector("h3").focus({ preventScroll: true });
@@ -106,13 +106,15 @@ function pattern(site) {
     class: i === looking ? "tok from" : "tok", style: `--share:${Math.round(100 * (row[i] ?? 0))}`,
     title: `${known.prompts[shown.prompt].roles[i]}: ${number(row[i] ?? 0)}`,
   }, token));
-  const visible = tokens.map((token) => token.replaceAll(" ", "␣"));
+  const visible = tokens.map((token) => token.replaceAll(" ", "·"));
   const grid = {
     rows: visible.slice(shared), columns: visible, slanted: true, called: "{row} → {column}", about: "about ",
     down: "token that looks", across: "token looked at",
     points: rows.map((values) => tokens.map((_, c) => (c < values.length ? [values[c]] : null))),
   };
-  const svg = heatMap(grid, { shade: (x) => ["amount", x], label: `Attention pattern of head ${site}, prompt ${shown.prompt + 1}` });
+  const side = Math.min(Math.max(Math.floor(430 / tokens.length), 11), 22);
+  const label = `Attention pattern of head ${site}, prompt ${shown.prompt + 1}`;
+  const svg = heatMap(grid, { side, shade: (x) => ["amount", x], label });
   const figure = make("figure", {}, make("div", { class: "scroll" }, svg));
   savable(figure, `head ${site} pattern ${shown.prompt + 1}`, () => patternTable(grid));
   return [

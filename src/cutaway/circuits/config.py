@@ -22,6 +22,8 @@ class Find:
     """Prompts that the search looks at; the grids' are the first of them."""
     n_verify: int = 48
     """Prompts for verification, none of which the search has seen."""
+    n_paths: int = 4
+    """Prompts on which the edges among the circuit's heads are patched, the first of the search's; 0 leaves that out."""
     n_random: int = 20
     """Random circuits of the same size to compare with."""
     seed: int = 0

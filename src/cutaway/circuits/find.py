@@ -12,10 +12,11 @@ from cutaway.circuits import memory
 from cutaway.circuits.behavior import Behavior
 from cutaway.circuits.circuit import Circuit, CircuitHead
 from cutaway.circuits.config import Find
-from cutaway.circuits.effects import EffectMap
+from cutaway.circuits.effects import EdgeMap, EffectMap
 from cutaway.circuits.explain.attention import Attention, attention
 from cutaway.circuits.explain.direct import Direct, direct
-from cutaway.circuits.explain.letters import LetterMatrix, copying_score, ov_letters
+from cutaway.circuits.explain.edges import circuit_edges, edges_among
+from cutaway.circuits.explain.letters import Alphabet, LetterMatrix, alphabet, copying_score, ov_letters
 from cutaway.circuits.explain.positional import Positional, positional
 from cutaway.circuits.explain.roles import role_of
 from cutaway.circuits.isolation import Heads, Isolation
@@ -52,6 +53,10 @@ class Findings:
     letters: dict[str, dict[str, LetterMatrix]] = field(default_factory=dict)
     """head, or `movers` for their sum → quadrant → matrix; empty where the behaviour has no letters."""
     copying: dict[str, dict[str, float]] = field(default_factory=dict)
+    alphabet: Alphabet | None = None
+    """The same of every head; None where the behaviour has no letters."""
+    paths: EdgeMap | None = None
+    """Edges among the heads of the circuit; None if `n_paths` is 0."""
     positional: Positional | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -73,6 +78,8 @@ def find(
     chosen = method(config.method)
     if min(config.n_sweep, config.n_search, config.n_verify) < 1:
         raise CutawayError("n_sweep, n_search and n_verify must each be at least 1")
+    if config.n_paths < 0:
+        raise CutawayError(f"n_paths is {config.n_paths}: give a number of prompts, or 0 to leave the edges out")
     if len(behavior) < config.n_prompts:
         raise CutawayError(
             f"behaviour {behavior.name!r} has {len(behavior)} prompts, {config.n_prompts} are needed: "
@@ -115,7 +122,8 @@ def find(
     with clock("explain"):
         looks, writes = attention(model, search_on), direct(model, search_on)
         circuit = _circuit(model, search_on, config, heads, maps["heads"], verified, looks, writes)
-        letters, copying = _letters(model, behavior, circuit)
+        letters, copying, every = _letters(model, behavior, circuit)
+    paths = _paths(model, search_on, config, heads, room.tokens, clock, work)
     where = None
     if len(behavior.sources) > 1:
         pair = (behavior.sources[0], behavior.sources[-1])
@@ -125,7 +133,8 @@ def find(
             where = positional(model, few, movers, pairs=[pair], budget=room.tokens, work=work, tick=tick)
     return Findings(
         config, behavior, done, **maps, searched=searched, circuit=circuit, verification=verified, sensitivity=moved,
-        attention=looks, direct=writes, letters=letters, copying=copying, positional=where, seconds=clock.seconds,
+        attention=looks, direct=writes, letters=letters, copying=copying, alphabet=every, paths=paths, positional=where,
+        seconds=clock.seconds,
     )  # fmt: skip
 
 
@@ -204,17 +213,27 @@ def _strongest(effects: dict[str, EffectMap], site: Site) -> tuple[tuple[float, 
     return tuple(found)
 
 
-def _letters(model: Decoder, behavior: Behavior, circuit: Circuit) -> tuple[dict, dict]:
+def _letters(model: Decoder, behavior: Behavior, circuit: Circuit) -> tuple[dict, dict, Alphabet | None]:
     if behavior.name != "acronyms":
-        return {}, {}
+        return {}, {}, None
     movers = circuit.by_role().get(behavior.mover, [])
     try:
         letters = {str(site): ov_letters(model, [site]) for site in movers}
         if movers:
             letters["movers"] = ov_letters(model, movers)
-        return letters, {str(site): copying_score(model, site) for site in movers}
+        return letters, {str(site): copying_score(model, site) for site in movers}, alphabet(model)
     except CutawayError:  # a tokenizer without spaced letters has no such matrix; all else stands
-        return {}, {}
+        return {}, {}, None
+
+
+def _paths(
+    model: Decoder, behavior: Behavior, config: Find, heads: Heads, budget: int, clock: "_Clock", work: Work | None
+) -> EdgeMap | None:
+    if not config.n_paths:
+        return None
+    few = behavior.take(slice(0, min(config.n_paths, config.n_search)))
+    with clock("patch the edges of the circuit", len(edges_among(heads, model.config))) as tick:
+        return circuit_edges(model, few, heads, direction=config.direction, budget=budget, tick=tick, work=work)
 
 
 def provenance(model: Decoder, behavior: Behavior, config: Find) -> dict:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 from cutaway.circuits.effects import EffectMap
+from cutaway.circuits.explain.edges import THROUGH_MLPS
 from cutaway.circuits.find import Findings
 from cutaway.core.runs import Run
 from cutaway.decoder.tokens import Tokenizer
@@ -24,15 +25,10 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
     run.json("sensitivity.json", {"steps": findings.behavior.step_names, **findings.sensitivity.to_dict()})
     run.csv("attention.csv", attention_rows(findings))
     run.csv("direct.csv", direct_rows(findings))
-    run.json(
-        "letters.json",
-        {
-            "matrices": {
-                head: {q: m.to_dict() for q, m in quadrants.items()} for head, quadrants in findings.letters.items()
-            },
-            "copying_score": findings.copying,
-        },
-    )
+    _letters(run, findings)
+    _paths(run, findings)
+    if len(findings.attention.kept):
+        run.arrays("patterns.safetensors", {"pattern": findings.attention.kept.numpy()})
     if findings.positional:
         run.json("positional.json", {"sources": findings.behavior.sources, **findings.positional.to_dict()})
     run.text("prompts.jsonl", prompts(findings, tokenizer))
@@ -48,6 +44,22 @@ def _search(run: Run, findings: Findings) -> None:
     if strongest:
         run.csv("edges.csv", [{"edge": str(edge), "effect": value} for edge, value in strongest])
     run.json("search.json", {"method": findings.config.method, "convention": asdict(found.convention)})
+
+
+def _letters(run: Run, findings: Findings) -> None:
+    """The movers' matrices with their summary as JSON; those of every head as arrays."""
+    matrices = {head: {q: m.to_dict() for q, m in quadrants.items()} for head, quadrants in findings.letters.items()}
+    run.json("letters.json", {"matrices": matrices, "copying_score": findings.copying})
+    if findings.alphabet:
+        ov, copying = findings.alphabet.ov.half(), findings.alphabet.copying.float()
+        run.arrays("letters.safetensors", {"ov": ov.numpy(), "copying": copying.numpy()})
+
+
+def _paths(run: Run, findings: Findings) -> None:
+    if paths := findings.paths:
+        rows = paths.rows()
+        run.json("paths.json", {"convention": asdict(paths.convention), "through_mlps": THROUGH_MLPS, "effects": rows})
+        run.csv("paths.csv", rows)
 
 
 def _effects(run: Run, name: str, effects: EffectMap) -> None:
@@ -69,19 +81,15 @@ def verification(findings: Findings) -> dict:
 
 
 def attention_rows(findings: Findings) -> list[dict]:
-    """One row per head of the circuit, step and role."""
-    looks = findings.attention
+    """One row per head of the model, step and role."""
+    looks, (layers, heads) = findings.attention, findings.attention.first.shape
+    means, sds = looks.to_role.tolist(), looks.sd.tolist()
     return [
-        {
-            "head": str(head.site),
-            "step": step_name,
-            "role": role,
-            "mean": looks.to_role[head.site.layer, head.site.head, step, r].item(),
-            "sd": looks.sd[head.site.layer, head.site.head, step, r].item(),
-        }
-        for head in findings.circuit.heads
-        for step, step_name in enumerate(findings.behavior.step_names)
-        for r, role in enumerate(looks.roles)
+        {"head": f"{layer}.{head}", "step": name, "role": role, "mean": mean, "sd": sd}
+        for layer in range(layers)
+        for head in range(heads)
+        for step, name in enumerate(findings.behavior.step_names)
+        for role, mean, sd in zip(looks.roles, means[layer][head][step], sds[layer][head][step], strict=True)
     ]
 
 
@@ -106,17 +114,18 @@ def direct_rows(findings: Findings) -> list[dict]:
 
 
 def prompts(findings: Findings, tokenizer: Tokenizer | None) -> str:
-    """Every prompt as JSON lines: its text, and each token with position, id and role."""
+    """Every prompt as JSON lines, those of the search first: its text, its answer, each token with id and role; `scored`
+    are the positions that predict the answer, `shared` counts the leading tokens that all prompts have in common."""
     behavior, lines = findings.behavior, []
     clean = behavior.clean
-    for text, tokens, slots, answer in zip(
-        behavior.texts, clean.tokens.tolist(), clean.slots.tolist(), behavior.answers.tolist(), strict=True
-    ):
+    rows = (clean.tokens, clean.slots, clean.steps, behavior.answers)
+    for text, tokens, slots, scored, answer in zip(behavior.texts, *(x.tolist() for x in rows), strict=True):
         shown = [
             {"token": tokenizer.shown(i) if tokenizer else str(i), "id": i, "role": behavior.slots[slot][0]}
             for i, slot in zip(tokens, slots, strict=True)
             if slot >= 0
         ]
         said = [tokenizer.shown(i) if tokenizer else str(i) for i in answer]
-        lines.append(json.dumps({"text": text, "answer": said, "tokens": shown}, ensure_ascii=False))
+        line = {"text": text, "answer": said, "tokens": shown, "scored": scored, "shared": behavior.shared}
+        lines.append(json.dumps(line, ensure_ascii=False))
     return "\n".join(lines) + "\n"

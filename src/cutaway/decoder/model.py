@@ -359,7 +359,7 @@ class Decoder(nn.Module):
         return self.read_out(self.final_norm(resid), columns)
 
     def read_out(
-        self, x: Float[Tensor, "*axes d_model"], columns: Tensor | None = None
+        self, x: Float[Tensor, "*axes d_model"], columns: Tensor | slice | None = None
     ) -> Float[Tensor, "*axes column"]:
         """The unembedding alone (no norm): what direct logit attribution projects on."""
         weight, bias = self.W_U, None if self.config.tied else self.unembed.bias

@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16
 from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior, Prompts
 from cutaway.decoder import Decoder, Patch, Site
+
+N_PATTERNS = 20
+"""Prompts whose whole patterns are kept: enough to look at, where means over all of them are there as well."""
+
+MAX_BYTES = 64 * 2**20
+"""Of the patterns kept, so that a run folder of a large model or of long prompts can still be opened and sent."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,8 @@ class Attention:
 
     `to_role[l, h, step, role]` is the attention that the token predicting an answer step pays to all tokens of a role
     (mean and sd over prompts); `previous` is what a token pays to the one before it, over all tokens after the shared
-    ones; `nearby` the same to any of the three before it; `first` to the first token of the prompt.
+    ones; `nearby` the same to any of the three before it; `first` to the first token of the prompt. `kept` are the whole
+    patterns of the first prompts, zero on padding.
     """
 
     roles: tuple[str, ...]
@@ -25,6 +32,7 @@ class Attention:
     previous: Float[Tensor, "layer head"]
     nearby: Float[Tensor, "layer head"]
     first: Float[Tensor, "layer head"]
+    kept: Float16[Tensor, "prompt layer head query key"]
 
     def of(self, site: Site, step: int) -> dict[str, float]:
         """Role → mean attention of one head at one step."""
@@ -72,7 +80,22 @@ def attention(model: Decoder, behavior: Behavior) -> Attention:
         mean(previous),
         mean(nearby),
         mean(pattern[..., 0]),
+        kept(pattern, behavior.clean),
     )
+
+
+def kept(
+    pattern: Float[Tensor, "layer batch head query key"], prompts: Prompts
+) -> Float16[Tensor, "prompt layer head width width"]:
+    """The patterns of the first prompts: `N_PATTERNS` of them, or as many as `MAX_BYTES` hold; as wide as the longest."""
+    layers, batch, heads = pattern.shape[:3]
+    widths = prompts.mask.sum(1).tolist()
+    sizes = [2 * layers * heads * n * max(widths[:n]) ** 2 for n in range(1, min(N_PATTERNS, batch) + 1)]
+    n = sum(size <= MAX_BYTES for size in sizes)
+    width = max(widths[:n], default=0)
+    # the keys of a real query are real: padding stands behind it
+    real = prompts.mask[:n, None, None, :width, None]
+    return pattern[:, :n, :, :width, :width].transpose(0, 1).where(real, 0).to("cpu", torch.float16)
 
 
 def to_roles(

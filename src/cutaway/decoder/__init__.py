@@ -15,6 +15,7 @@ A map of the files:
     catalog.py   model names we know
     planted/     tiny decoders whose circuit is known because it was built by hand
     placement.py on which devices it lies; one model over several
+    identity.py  one hash over all weights
     check.py     the conformance suite any model can be put through
 """
 

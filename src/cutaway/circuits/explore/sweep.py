@@ -1,0 +1,93 @@
+"""Every head patched from the second phrase, one at a time, by the engine: what each does to each answer token."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cutaway.circuits.behavior import Behavior, Prompts
+from cutaway.circuits.engine import Engine
+from cutaway.circuits.explore.phrase import Phrase, Slot
+from cutaway.circuits.metrics import Scorer
+from cutaway.circuits.reference import from_run
+from cutaway.circuits.variant import REPLACEABLE, Variant, head_sites
+from cutaway.decoder import Decoder, Past
+
+PORTION = 64
+"""Heads between two looks whether the answer is still wanted."""
+
+
+def sweep(
+    model: Decoder,
+    phrase: Phrase,
+    other: Phrase,
+    rivals: Sequence[Sequence[int]],
+    *,
+    past: Past | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Float[Tensor, " step"], Float[Tensor, "step layer head"]]:
+    """The logit difference with nothing patched, and what patching each head changes in it.
+
+    Args:
+        other: the phrase that a patched head takes its value on; it must line up with `phrase` (`line_up`).
+        rivals: for each step the tokens that the answer's is compared with; the largest logit of them counts.
+        past: the run of tokens that both phrases begin with.
+        check: called between portions; whatever it raises ends the sweep.
+    """
+    behavior, theirs = _pair(phrase, other, past.length if past else 0)
+    score = _scorer(phrase, rivals, model.device)
+    behavior, theirs = behavior.to(model.device), theirs.to(model.device)
+    engine, source = (
+        Engine(model, behavior, prompts, columns=score.columns, past=past) for prompts in (behavior.clean, theirs)
+    )
+    base = engine.trace()
+    check()
+    reference = from_run(engine, source, source.trace(keep=REPLACEABLE))
+    before = score.logit_diff(base.logits)
+    sites, found = head_sites(model), []
+    for start in range(0, len(sites), PORTION):
+        check()
+        variants = [Variant(frozenset([site])) for site in sites[start : start + PORTION]]
+        found.append(score.logit_diff(engine.logits(variants, reference, base)) - before)
+    effects = torch.cat(found)[:, 0].float().cpu()  # [site, step]
+    return before[0].float().cpu(), effects.T.unflatten(1, (model.config.n_layers, model.config.n_heads))
+
+
+def _pair(phrase: Phrase, other: Phrase, shared: int) -> tuple[Behavior, Prompts]:
+    """Both phrases as prompts of one behaviour, lined up as `line_up` does."""
+    read = phrase.prompt.read and other.prompt.read
+    ours, theirs = (p.slots if read else tuple(("", i) for i in range(len(p.tokens))) for p in (phrase, other))
+    slots = tuple(dict.fromkeys((*ours, *theirs)))
+    clean = _prompts(phrase, ours, slots)
+    behavior = Behavior(
+        name="the phrase",
+        about="one phrase",
+        clean=clean,
+        answers=torch.tensor([phrase.answer]),
+        alternatives=torch.full((1, phrase.steps, 1), -1),
+        corruptions={},
+        roles=tuple(dict.fromkeys(role for role, _ in slots)),
+        slots=slots,
+        texts=(phrase.prompt.text,),
+        shared=shared,
+    )
+    return behavior, _prompts(other, theirs, slots)
+
+
+def _prompts(phrase: Phrase, own: Sequence[Slot], slots: Sequence[Slot]) -> Prompts:
+    index = {slot: i for i, slot in enumerate(slots)}
+    n = len(phrase.tokens)
+    return Prompts(
+        torch.tensor([phrase.tokens]),
+        torch.tensor([[index[slot] for slot in own]]),
+        torch.arange(n - phrase.steps, n)[None],
+    )
+
+
+def _scorer(phrase: Phrase, rivals: Sequence[Sequence[int]], device: torch.device) -> Scorer:
+    columns = torch.tensor(sorted({*phrase.answer, *(i for some in rivals for i in some)}), device=device)
+    widest = max(map(len, rivals))
+    answer = torch.searchsorted(columns, torch.tensor([phrase.answer], device=device))
+    padded = torch.tensor([[[*some, *[-1] * (widest - len(some))] for some in rivals]], device=device)
+    return Scorer(columns, answer, torch.searchsorted(columns, padded.clamp(min=0)).masked_fill(padded < 0, -1))

@@ -109,10 +109,10 @@ def test_keys_that_heads_share_lead_to_each_head_of_the_circuit(record):
     receiver = max(inside, key=lambda site: int(site.split(".")[0]))
     layer, head = map(int, receiver.split("."))
     name = f"embed→{layer}.{head // 3}.k"
-    paths = replace(
-        record.paths, n_kv_heads=2, edges=(name,), points={(name, step): (-1.0, -2.0, 0.0) for step in record.steps}
-    )
-    found = edges.links(replace(record, paths=paths))
+    points = {(name, step): (-1.0, -2.0, 0.0) for step in record.steps}
+    paths = replace(record.paths, edges=(name,), points=points)
+    circuit = replace(record.circuit, provenance=record.circuit.provenance | {"n_kv_heads": 2})
+    found = edges.links(replace(record, circuit=circuit, paths=paths))
     group = {f"{layer}.{head // 3 * 3 + i}" for i in range(3)}
     assert {link.receiver for link in found} == group & inside
     assert {link.channel for link in found} == {"k"}

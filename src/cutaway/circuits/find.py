@@ -30,6 +30,7 @@ from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress, Tick
 from cutaway.core.work import Work
 from cutaway.decoder import Decoder, Site
+from cutaway.decoder.identity import weights_sha256
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,10 @@ def provenance(model: Decoder, behavior: Behavior, config: Find) -> dict:
         "model": model.source,
         "family": model.config.family,
         "dtype": str(model.dtype).removeprefix("torch."),
+        "n_layers": model.config.n_layers,
+        "n_heads": model.config.n_heads,
+        "n_kv_heads": model.config.n_kv_heads,
+        "weights_sha256": weights_sha256(model),
         "recipe": {name: list(value) if isinstance(value, tuple) else value for name, value in behavior.recipe.items()},
         "prompts_sha256": hashlib.sha256(tokens).hexdigest(),
         "options": asdict(config),

@@ -59,8 +59,6 @@ class Paths:
     edges: tuple[str, ...]
     """As `str(Edge)` names them, in the order of the computation."""
     points: dict[tuple[str, str], Point]
-    n_kv_heads: int | None = None
-    """Heads of a layer that have keys and values of their own; None where all have."""
 
     @property
     def largest(self) -> float:
@@ -242,7 +240,7 @@ def _effects(data: dict) -> Effects:
 def _paths(data: dict) -> Paths:
     rows = data["effects"]
     points = {(r["edge"], r["step"]): _point(r["effect"], r["low"], r["high"]) for r in rows}
-    return Paths(data["convention"], tuple(dict.fromkeys(r["edge"] for r in rows)), points, data.get("n_kv_heads"))
+    return Paths(data["convention"], tuple(dict.fromkeys(r["edge"] for r in rows)), points)
 
 
 def _verification(data: dict) -> dict:

@@ -7,7 +7,7 @@ from cutaway.circuits.graph import EMBED, LOGITS
 from cutaway.circuits.page.drawing import Arrow, arrow_path, width
 from cutaway.circuits.page.marks import mark
 from cutaway.circuits.page.numbers import DASH, listed, number
-from cutaway.circuits.read import Paths, Point, Record
+from cutaway.circuits.read import Point, Record
 
 MOST = 150
 """Arrows that are drawn, the strongest: more nobody could tell apart."""
@@ -39,24 +39,24 @@ def links(record: Record) -> list[Link]:
     if record.paths is None:
         return []
     inside = {str(site) for site in record.circuit.sites}
+    group = record.n_heads // record.circuit.provenance.get("n_kv_heads", record.n_heads)
     found = []
     for name in record.paths.edges:
         sender, _, receiver = name.partition("→")
         points = [record.paths.points.get((name, step)) for step in record.steps]
-        for head, channel in _readers(receiver, record.paths, record.n_heads):
+        for head, channel in _readers(receiver, group):
             if head in inside or head == LOGITS:
                 found.append(Link(name, sender, head, channel, points))
     return sorted(found, key=lambda link: -link.strength)
 
 
-def _readers(receiver: str, paths: Paths, n_heads: int) -> list[tuple[str, str]]:
-    """Heads that read this input, and which it is of theirs."""
+def _readers(receiver: str, group: int) -> list[tuple[str, str]]:
+    """Heads that read this input, and which it is of theirs; `group` heads share keys and values."""
     if receiver == LOGITS:
         return [(LOGITS, "")]
     layer, head, channel = receiver.split(".")
     if channel == "q":
         return [(f"{layer}.{head}", "q")]
-    group = n_heads // (paths.n_kv_heads or n_heads)
     return [(f"{layer}.{int(head) * group + i}", channel) for i in range(group)]
 
 

@@ -117,6 +117,12 @@ class Behavior:
             f"corruptions {', '.join(self.corruptions)})"
         )
 
+    def _repr_html_(self) -> str:
+        """The first prompts with their roles, for notebooks."""
+        from cutaway.circuits.page.notebook import behavior_html
+
+        return behavior_html(self)
+
     @property
     def n_steps(self) -> int:
         return self.answers.shape[1]

@@ -44,6 +44,12 @@ class Circuit:
         listed = ", ".join(f"{head.site} {head.role}" for head in self.heads)
         return f"Circuit({self.behavior!r} in {self.model!r}: {listed})"
 
+    def _repr_html_(self) -> str:
+        """The drawing and a table of heads, for notebooks."""
+        from cutaway.circuits.page.notebook import circuit_html
+
+        return circuit_html(self)
+
     @property
     def sites(self) -> frozenset[Site]:
         return frozenset(head.site for head in self.heads)

@@ -52,6 +52,12 @@ class EffectMap:
     def __post_init__(self):
         object.__setattr__(self, "_index", {site: i for i, site in enumerate(self.sites)})
 
+    def _repr_html_(self) -> str:
+        """Heat maps with their convention, for notebooks."""
+        from cutaway.circuits.page.notebook import effects_html
+
+        return effects_html(self)
+
     def mean(self) -> Float[Tensor, "site role step"]:
         return self.values.mean(2)
 

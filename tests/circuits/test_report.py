@@ -237,14 +237,15 @@ def test_a_large_run_stays_below_three_megabytes(tmp_path):
     assert report.render(where).stat().st_size < 3_000_000
 
 
-def test_the_first_twelve_prompts_are_shown_token_by_token(small):
+def test_the_first_twenty_prompts_are_shown_token_by_token(tmp_path):
+    small = make(tmp_path / "run", Size(prompts=23))
     found, record = page(small), read(small)
     shown = found.all("div", role="toolbar")
-    assert len(shown) == 12 < len(record.prompts)
+    assert len(shown) == 20 < len(record.prompts)
     tokens = found.all("button", **{"class": "tok"})
-    assert len(tokens) == 12 * len(record.prompts[0]["tokens"])
+    assert len(tokens) == 20 * len(record.prompts[0]["tokens"])
     assert tokens[4]["title"] == "position 4 · role C1 · id 4 · “ M”"
-    assert sum(token["tabindex"] == "0" for token in tokens) == 12
+    assert sum(token["tabindex"] == "0" for token in tokens) == 20
 
 
 def test_what_is_said_is_what_the_files_say(small):

@@ -61,7 +61,7 @@ def _readers(receiver: str, group: int) -> list[tuple[str, str]]:
 
 
 def arrows(record: Record) -> list[Arrow]:
-    """Those strong enough to be seen, the strongest last, so that it is drawn on top."""
+    """Those strong enough to be seen; those of the words first and the strongest last, so that it is drawn on top."""
     every = links(record)
     largest = every[0].strength if every else 0.0
     kinds = {str(head.site): mark(head.role).kind for head in record.circuit.heads} | {EMBED: "embed"}
@@ -72,7 +72,7 @@ def arrows(record: Record) -> list[Arrow]:
         if widths[0]:
             path = arrow_path(link.sender, link.receiver, link.channel, shape)
             found.append(Arrow(path, kinds[link.sender], (link.sender, link.receiver), widths, tip(link)))
-    return found[::-1]
+    return sorted(found[::-1], key=lambda arrow: arrow.kind != EMBED)
 
 
 def tip(link: Link) -> str:

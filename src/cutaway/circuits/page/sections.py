@@ -8,8 +8,8 @@ from cutaway.circuits.page.heat import Grid, HeatMap, heat_map
 from cutaway.circuits.page.numbers import DASH, Row, Table, Value, listed, number, percent, share, texts, value
 from cutaway.circuits.read import Record, exactly
 
-N_PROMPTS = 12
-"""Prompts shown token by token."""
+N_PROMPTS = 20
+"""Prompts shown token by token; all but the first few behind a line that opens."""
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------
@@ -291,6 +291,9 @@ def conventions(record: Record) -> Table:
         for kind, name in names.items()
         for corruption, effects in getattr(record, kind).items()
     ]
+    if record.paths:
+        how = record.paths.convention
+        rows.append(Row(f"edges, {how['corruption']}", texts(*(how[key] for key in keys))))
     columns = ("kind", "direction", "metric", "sign", "prompts", "seed")
     caption = "How the effects were measured. Two of them compare only if these agree."
     return Table("conventions-table", caption, columns, rows, "effects")

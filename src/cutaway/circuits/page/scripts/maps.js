@@ -19,7 +19,7 @@ function livelyMap(svg, grid, choose = null) {
     cursor.setAttribute("y", top + row * side);
     cursor.setAttribute("visibility", "visible");
     const value = said(grid.points[row][column], grid.write ?? number);
-    showTip(`${nameOf(grid, row, column)}: ${grid.about ?? ""}${value}`, cursor.getBoundingClientRect());
+    showTip(`${nameOf(grid, row, column)}: ${grid.about ?? ""}${value}`, cursor);
   }
   function leave() {
     cursor.setAttribute("visibility", "hidden");

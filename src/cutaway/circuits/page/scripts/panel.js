@@ -124,7 +124,9 @@ function pattern(site) {
 }
 
 function patternTable(grid) {
-  const rows = grid.points.flatMap((row, r) => row.map((point, c) => point && [r, grid.rows[r], c, grid.columns[c], number(point[0])]));
+  const shared = grid.columns.length - grid.rows.length;
+  const rows = grid.points.flatMap((row, r) =>
+    row.map((point, c) => point && [shared + r, grid.rows[r], c, grid.columns[c], number(point[0])]));
   return [["row", grid.down, "column", grid.across, "attention (about)"], ...rows.filter(Boolean)];
 }
 
@@ -206,7 +208,7 @@ function matrix(site, values, limit) {
   const figure = make("figure", {}, make("div", { class: "scroll" }, svg), make("p", { class: "scale" },
     make("span", {}, `−${number(limit)}`), make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, number(limit))));
   savable(figure, `head ${site} letters ${QUADRANTS[shown.quadrant]}`, () => [["letter attended to", ...ALPHABET],
-    ...points.map((row, r) => [ALPHABET[r], ...row.map(([x]) => number(x))])]);
+    ...points.map((row, r) => [ALPHABET[r], ...row.map(([x]) => Number(x.toFixed(2)))])]);
   return figure;
 }
 

@@ -28,10 +28,11 @@ const hyphened = (name) => "data-" + name.replace(/[A-Z]/g, (letter) => "-" + le
 
 /* A header and rows. */
 function tableOf(figure) {
-  if (figure.table) return [figure.header, ...figure.table];
+  if (figure.table) return filledUp(figure.header, figure.table);
   const rows = figure.points.flatMap((row, r) => row.map((point, c) => [figure.rows[r], figure.columns[c], ...(point ?? [])]));
-  return [[figure.down, figure.across, "mean", "low", "high"], ...rows.filter((row) => row.length > 2)];
+  return filledUp([figure.down, figure.across, "mean", "low", "high"], rows.filter((row) => row.length > 2));
 }
+const filledUp = (header, rows) => [header, ...rows.map((row) => header.map((_, i) => row[i]))];
 function edgeTable() {
   const columns = known.steps.flatMap((step) => [step, `${step} low`, `${step} high`]);
   const cells = (point) => { const [mean, low = mean, high = mean] = point ?? [null]; return [mean, low, high]; };

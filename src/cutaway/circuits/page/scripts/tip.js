@@ -1,17 +1,31 @@
 /* What is pointed at or focused says what it is, in a box of our own: its <title>, or title="". */
 
 const tip = document.getElementById("tip");
+let spokenOf = null;
 
-function showTip(text, box) {
+function showTip(text, element) {
   tip.hidden = !text;
   if (!text) return;
   tip.textContent = text;
+  spokenOf = element;
+  placeTip();
+}
+const hideTip = () => { tip.hidden = true; };
+
+function placeTip() {
+  const box = spokenOf.getBoundingClientRect();
   const left = Math.min(Math.max(8, box.left), innerWidth - tip.offsetWidth - 8);
   const above = box.top - tip.offsetHeight - 6;
   tip.style.left = left + "px";
   tip.style.top = (above > 4 ? above : box.bottom + 6) + "px";
 }
-const hideTip = () => { tip.hidden = true; };
+
+/* What has the focus keeps its tip, and may have been scrolled to for that; what is pointed at moves away from the pointer. */
+function follow() {
+  if (tip.hidden) return;
+  if (document.activeElement.contains(spokenOf) && document.activeElement !== document.body) placeTip();
+  else hideTip();
+}
 
 /* The browser would show titles in a box of its own as well, so they move to an attribute when they are first needed. */
 function tipOf(target) {
@@ -37,11 +51,11 @@ function tipOf(target) {
 function say(event) {
   if (event.target.closest?.("svg[data-map]")) return; // maps.js speaks for these
   const found = tipOf(event.target);
-  if (found) showTip(found[1], found[0].getBoundingClientRect());
+  if (found) showTip(found[1], found[0]);
   else hideTip();
 }
 
 document.addEventListener("pointerover", say);
 document.addEventListener("focusin", say);
-document.addEventListener("scroll", hideTip, { passive: true, capture: true });
+document.addEventListener("scroll", follow, { passive: true, capture: true });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });

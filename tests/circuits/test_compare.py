@@ -152,6 +152,7 @@ def test_a_run_whose_search_has_seen_the_prompts_is_named(planted, tmp_path):
         (lambda about: about["recipe"].update(behavior="acronym"), "did you mean acronyms"),
         (lambda about: about["recipe"].update(behavior="file", file="gone.jsonl"), "gone.jsonl, which is not there"),
         (lambda about: about.update(dtype="float7"), "no precision"),
+        (lambda about: about.update(weights_sha256="0" * 64), "has other weights than when copy was made"),
     ],
 )
 def test_prompts_that_cannot_be_made_again_leave_a_line(planted, tmp_path, change, said):

@@ -26,5 +26,6 @@ A map of the files, in the order of the job:
     circuit.py       the result: heads with roles and effects
     find.py          the whole job; config.py its options
     write.py         findings to a run folder; figures.py, report.py and show.py read it
+    compare/         finished runs side by side: shared heads, effects, what each keeps of the others
     reproduce.py     the published numbers beside ours; paper.py has them, tolerance.py the tolerances
 """

@@ -16,6 +16,7 @@ from cutaway.circuits.config import Find
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder, load
 from cutaway.decoder.catalog import locate
+from cutaway.decoder.identity import weights_sha256
 
 
 def model_again(side: Side, device: str | torch.device | Sequence[torch.device] = "cpu") -> Decoder:
@@ -32,6 +33,13 @@ def model_again(side: Side, device: str | torch.device | Sequence[torch.device] 
     if not isinstance(dtype, torch.dtype):
         raise CutawayError(f"{side.label} was run in {name!r}, which is no precision of torch")
     return load(source, dtype=dtype, device=device)
+
+
+def check_weights(side: Side, model: Decoder) -> None:
+    """Raises `CutawayError` if the run says that it had other weights; earlier runs do not say."""
+    known = side.record.circuit.provenance.get("weights_sha256")
+    if known and known != weights_sha256(model):
+        raise CutawayError(f"{model.source} has other weights than when {side.label} was made: their SHA-256 differs")
 
 
 def options_again(side: Side) -> Find:

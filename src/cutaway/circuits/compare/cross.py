@@ -13,7 +13,7 @@ from itertools import groupby
 import torch
 
 from cutaway.circuits import memory
-from cutaway.circuits.compare.again import model_again, options_again, prompts_again
+from cutaway.circuits.compare.again import check_weights, model_again, options_again, prompts_again
 from cutaway.circuits.compare.heads import head_table
 from cutaway.circuits.compare.sides import Side, groups
 from cutaway.circuits.isolation import Heads, Isolation
@@ -112,6 +112,7 @@ def _with_one_model(
 
 
 def _measure(side: Side, same: Sequence[Side], model: Decoder, tick: Callable[[int], None]) -> Column:
+    check_weights(side, model)
     rows, behavior = circuits_of(same), prompts_again(side, model)
     room = memory.plan(model.config, behavior.clean.tokens.numel(), options_again(side).memory, model.dtype)
     ablation = side.record.circuit.method["ablation"]

@@ -154,6 +154,54 @@ def compare(
 
 
 @circuits.command
+def explore(
+    run: Path,
+    *,
+    model: Annotated[str, Parameter(alias="-m")] = "",
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open: bool = True,
+    device: str = "auto",
+) -> None:
+    """Serve one page on which you type a phrase, ablate and patch heads, and see the answer change. Ctrl-C ends it.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway circuits find`, or its circuit.json.
+    model
+        Another model than the run's: any that `cutaway circuits find` takes.
+    host
+        Where to listen. Beyond this machine (0.0.0.0, say) the address that is printed holds a token, which visitors need.
+    port
+        The port; default 8765, or a free one if that is taken.
+    open
+        Open the page in the browser.
+    device
+        auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
+    """
+    import sys
+
+    from cutaway.circuits.circuit import Circuit
+    from cutaway.circuits.explore.server import door_of, listen, serve, url_of
+    from cutaway.circuits.explore.setup import set_up
+    from cutaway.core.progress import TerminalProgress
+    from cutaway.decoder import load
+    from cutaway.decoder.placement import devices_of
+
+    circuit, progress = Circuit.load(run), TerminalProgress()
+    with listen(host, port) as bound:
+        door = door_of(bound, host)
+        name = model or circuit.model
+        with progress.stage(f"load {name}"):
+            loaded = load(name, device=devices_of(device))
+        setup = set_up(run, circuit, loaded, progress)
+        url = url_of(bound, host, door)
+        print(f"Explore {circuit.behavior} in {name}: {url} (Ctrl-C ends it)", flush=True)
+        serve(setup, bound, door, show=url if open and sys.stdout.isatty() else None)
+
+
+@circuits.command
 def methods() -> None:
     """The search methods."""
     from cutaway.circuits.search.record import methods

@@ -13,7 +13,7 @@ from cutaway.circuits.circuit import Circuit
 from cutaway.circuits.explore.bench import Bench
 from cutaway.circuits.explore.means import Means, measure
 from cutaway.circuits.explore.phrase import Prompt, Reader
-from cutaway.circuits.explore.question import CHARACTERS, Bounds
+from cutaway.circuits.explore.question import CHARACTERS, Bounds, Question
 from cutaway.core.errors import CutawayError
 from cutaway.core.progress import Progress
 from cutaway.decoder import Decoder
@@ -21,6 +21,8 @@ from cutaway.decoder.tokens import Tokenizer
 
 OFFERED = 40
 """Prompts of the run that the page offers."""
+TRIED = 8
+"""Of them, those that are tried as the one to begin with."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def set_up(run: Path, circuit: Circuit, model: Decoder, progress: Progress = Pro
     with progress.stage("measure the means that ablated heads get"):
         means, remark = _means(model, behavior, known, circuit)
     bench = Bench(model, reader, means)
-    prompts = [prompt for text in list(known)[:OFFERED] if (prompt := _readable(reader, text))]
+    prompts = _begin([prompt for text in list(known)[:OFFERED] if (prompt := _readable(reader, text))], bench)
     longest = max((len(text) for text in known), default=0)
     c = model.config
     return Setup(
@@ -134,6 +136,14 @@ def _readable(reader: Reader, text: str) -> Prompt | None:
         return reader.prompt(text)
     except CutawayError:
         return None
+
+
+def _begin(prompts: list[Prompt], bench: Bench) -> list[Prompt]:
+    """The prompts, that one first which the model answers as the behaviour asks, if one of the first few is so."""
+    for prompt in prompts[:TRIED]:
+        if prompt.expected and bench.run(Question(prompt.phrase)).ours.phrase.answer == prompt.expected:
+            return [prompt, *(other for other in prompts if other is not prompt)]
+    return prompts
 
 
 def _second(prompts: list[Prompt]) -> str:

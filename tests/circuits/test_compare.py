@@ -17,6 +17,7 @@ from cutaway.circuits.behaviors.induction import Induction
 from cutaway.circuits.behaviors.induction import build as induction
 from cutaway.circuits.compare import again, compare, cross, page
 from cutaway.circuits.compare.cross import IN_ALL, IN_ANY, N_RANDOM
+from cutaway.circuits.compare.effects import ALL
 from cutaway.circuits.compare.sides import sides
 from cutaway.circuits.find import Find, find
 from cutaway.circuits.write import write
@@ -207,7 +208,7 @@ def test_effects_are_compared_for_every_corruption_and_step_that_both_have(made)
     edit(made[1], "effects/heads-previous-letters.json", effects("corruption", "another"))
     found = compare(made[:2], cross=False)
     assert [(c.corruption, c.step) for c in found.correlations] == [
-        ("all", "all"), ("current word", "letter 1"), ("current word", "letter 2"), ("current word", "letter 3"),
+        (ALL, ALL), ("current word", "letter 1"), ("current word", "letter 2"), ("current word", "letter 3"),
     ]  # fmt: skip
     assert all(c.found.n == 28 for c in found.correlations)
 

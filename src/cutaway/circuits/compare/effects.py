@@ -7,7 +7,7 @@ from itertools import combinations
 from cutaway.circuits.compare.rank import Agreement, agreement
 from cutaway.circuits.compare.sides import Side
 
-ALL = "all"
+ALL = "all, summed"
 """In place of a corruption and a step: |effect|, summed over them."""
 
 

@@ -27,7 +27,7 @@ def summary(found: Comparison) -> RenderableType:
         *(_cross(found.cross, step) for step in _measured_steps(found.cross)),
     ]
     lines = [Text(f"Beware: {line}", style="bold") for line in found.warnings]
-    lines += [Text(f"Left out: {line}", style="bold") for column in found.cross for line in column.notes]
+    lines += [Text(f"Note: {line}", style="bold") for column in found.cross for line in column.notes]
     return Group(*(part for table in tables if table.rows for part in (table, Text())), *lines)
 
 
@@ -109,10 +109,10 @@ COEFFICIENTS = ("Spearman ρ", "Kendall τ", "Pearson r")
 
 
 def _correlations(found: Comparison) -> Table:
-    title = "Do the same heads matter? Agreement of the effects of all heads, 95 % interval over heads"
+    title = "Do the same heads matter? Agreement of the effects of all heads (|effect|, where summed)"
     table = _table(title, ("runs", "corruption", "step", *COEFFICIENTS), 3)
     for each in _few(found, found.correlations):
-        names = ("|effect| in all", "") if each.corruption == ALL else (each.corruption, each.step)
+        names = (ALL, "") if each.corruption == ALL else (each.corruption, each.step)
         _add(table, f"{each.a}, {each.b}", *names, *_coefficients(each.found))
     return table
 
@@ -121,8 +121,7 @@ def _steps(found: Comparison) -> Table:
     title = "Within a run: does one answer token use the heads of another?"
     table = _table(title, ("run", "steps", "corruption", *COEFFICIENTS), 3)
     for each in _few(found, found.steps):
-        corruption = "|effect| in all" if each.corruption == ALL else each.corruption
-        _add(table, each.run, f"{each.a}, {each.b}", corruption, *_coefficients(each.found))
+        _add(table, each.run, f"{each.a}, {each.b}", each.corruption, *_coefficients(each.found))
     return table
 
 

@@ -1,6 +1,6 @@
 """The tables of the page: what stands in them, and how dark a cell is."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cutaway.circuits.compare.comparison import Comparison
@@ -126,42 +126,38 @@ COEFFICIENTS = (
 
 def correlations(found: Comparison) -> list[Matrix]:
     """One matrix for every coefficient: pairs of runs × corruptions and steps."""
-    cells = {((c.a, c.b), (c.corruption, c.step)): c.found for c in found.correlations}
+    cells = {(f"{c.a}, {c.b}", (c.corruption, c.step)): c.found for c in found.correlations}
     caption = "Agreement of the effects of all heads between two runs, by {} ({}), with 95% intervals over heads."
     return _agreements("correlations", caption, cells, "runs")
 
 
 def steps(found: Comparison) -> list[Matrix]:
     """One matrix for every coefficient: runs and pairs of their steps × corruptions."""
-    cells = {((s.run, f"{s.a}, {s.b}"), (s.corruption, "")): s.found for s in found.steps}
+    cells = {(f"{s.run}: {s.a}, {s.b}", (s.corruption, "")): s.found for s in found.steps}
     caption = "Agreement of the effects of all heads between two answer tokens of one run, by {} ({})."
-    return _agreements("steps", caption, cells, "run, tokens")
+    return _agreements("steps", caption, cells, "run: tokens")
 
 
-def _agreements(
-    id: str, caption: str, cells: dict[tuple[tuple[str, str], tuple[str, str]], Agreement], corner: str
-) -> list[Matrix]:
-    if not cells:
-        return []
+Cells = dict[tuple[str, tuple[str, str]], Agreement]
+"""Row, and corruption and step → what was found."""
+
+
+def _agreements(id: str, caption: str, cells: Cells, corner: str) -> list[Matrix]:
     columns = list(dict.fromkeys(column for _, column in cells))
     spans = {corruption: sum(c == corruption for c, _ in columns) for corruption, _ in columns}
     ordered = [column for corruption in spans for column in columns if column[0] == corruption]
-    groups = [("|effect|, summed" if name == ALL else name, n) for name, n in spans.items()]
-    heads = ["all" if c == ALL and step == ALL else step for c, step in ordered]
+    groups = [("|effect|" if name == ALL else name, n) for name, n in spans.items()]
     made = []
     for key, name, about in COEFFICIENTS:
-        rows = [
-            Row(", ".join(row), list(_points(cells, row, ordered, key)))
-            for row in dict.fromkeys(row for row, _ in cells)
-        ]
+        rows = [Row(row, _points(cells, row, ordered, key)) for row in dict.fromkeys(row for row, _ in cells)]
+        heads = ["summed" if step == ALL else step for _, step in ordered]
         made.append(Matrix(f"{id}-{key}", caption.format(name, about), heads, rows, corner, groups))
-    return made
+    return made if cells else []
 
 
-def _points(cells: dict, row: tuple[str, str], columns: Sequence[tuple[str, str]], key: str) -> Iterable[Value]:
-    for column in columns:
-        found = cells.get((row, column))
-        yield _shaded(getattr(found, key)) if found else NOTHING
+def _points(cells: Cells, row: str, columns: Sequence[tuple[str, str]], key: str) -> list[Value]:
+    found = [cells.get((row, column)) for column in columns]
+    return [_shaded(getattr(each, key)) if each else NOTHING for each in found]
 
 
 def for_one_step(found: Comparison) -> Table | None:

@@ -135,14 +135,14 @@ def compare(
     from cutaway.circuits.compare import compare as beside
     from cutaway.circuits.compare import page
     from cutaway.circuits.compare.show import summary
-    from cutaway.circuits.compare.sides import sides
+    from cutaway.circuits.compare.sides import labels
     from cutaway.circuits.compare.write import write
     from cutaway.core.progress import TerminalProgress
     from cutaway.core.runs import manifest, new_run
     from cutaway.decoder.placement import devices_of
 
-    labels = "-".join(side.label.replace("/", "-") for side in sides(runs))
-    folder = out or free(Path("runs") / f"compare-{labels if len(labels) <= 60 else f'{len(runs)}-runs'}")
+    named = "-".join(labels(runs)).replace("/", "-")
+    folder = out or free(Path("runs") / f"compare-{named if len(named) <= 60 else f'{len(runs)}-runs'}")
     devices, given = devices_of(device), {"command": command_line()}
     with new_run(folder, config={"runs": runs, "cross": cross}, **given) as run:
         found = beside(runs, cross=cross, progress=TerminalProgress(), device=devices)

@@ -64,18 +64,18 @@ def sides(runs: Sequence[str | Path | Record]) -> tuple[Side, ...]:
     if twice := [folder for i, folder in enumerate(folders) if folder in folders[:i]]:
         raise CutawayError(f"{twice[0]} is given twice: a run compared with itself says nothing")
     records = [run if isinstance(run, Record) else read(Path(run)) for run in runs]
-    return tuple(Side(label, record) for label, record in zip(_labels(runs), records, strict=True))
+    return tuple(Side(label, record) for label, record in zip(labels(runs), records, strict=True))
 
 
-def _labels(runs: Sequence[str | Path | Record]) -> list[str]:
+def labels(runs: Sequence[str | Path | Record]) -> list[str]:
     """The last part of every folder's path, or as many parts as it takes to tell them apart; records get numbers."""
     paths = [
         (f"run {i}",) if isinstance(run, Record) else Path(os.path.abspath(run)).parts for i, run in enumerate(runs, 1)
     ]
-    for length in range(1, 1 + max(map(len, paths))):
-        labels = ["/".join(parts[-length:]) for parts in paths]
-        if len(set(labels)) == len(labels):
-            return labels
+    for length in range(1, 1 + max(map(len, paths), default=0)):
+        names = ["/".join(parts[-length:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
     return [f"run {i}" for i in range(1, len(runs) + 1)]
 
 

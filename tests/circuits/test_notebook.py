@@ -157,6 +157,13 @@ def test_a_circuit_shows_every_head_where_it_stands():
     assert Fragment(circuit()._repr_html_()).all("svg") == []
 
 
+def test_a_circuit_that_knows_its_models_shape_is_drawn_in_it():
+    made = circuit(("1.2", "letter mover"), provenance={"n_layers": 6, "n_heads": 5})
+    (field,) = Fragment(made._repr_html_()).all("rect", **{"class": "field"})
+    assert (float(field["width"]), float(field["height"])) == (6 * 30, 5 * 30)
+    assert "the model may have more" not in Fragment(made._repr_html_()).text
+
+
 def cells(fragment: Fragment) -> int:
     return sum(a.get("class") in ("neg", "pos") for a in fragment.all("rect"))
 

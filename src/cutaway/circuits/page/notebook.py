@@ -73,19 +73,15 @@ class ShownCircuit:
 
 
 def circuit_html(circuit: Circuit) -> str:
-    """The drawing and a table of heads. A circuit does not know its model's size: it is drawn as far as its heads go."""
+    """The drawing and a table of heads. A circuit of an earlier version does not know its model's shape: it says so."""
     heads = circuit.heads
     drawing, drawn = None, ""
     if heads:
-        layers, across = (1 + max(axis) for axis in zip(*(place(head.site) for head in heads), strict=True))
         totals = {str(head.site): sum(abs(p[0]) for p in head.effect if p) for head in heads}
         largest = max(totals.values()) or 1.0
         roles = {str(head.site): head.role for head in heads}
-        drawing = still((layers, across), roles, totals, {site: total / largest for site, total in totals.items()})
-        drawn = (
-            f"Drawn up to layer {layers - 1} and head {across - 1}, the last that the circuit has; the model may have more. "
-            "Rings show |effect|, summed over answer tokens."
-        )
+        shape, drawn = _shape(circuit)
+        drawing = still(shape, roles, totals, {site: total / largest for site, total in totals.items()})
     how = [f"{'search' if name == 'name' else name} {x}" for name, x in circuit.method.items()]
     if (seed := circuit.provenance.get("options", {}).get("seed")) is not None:
         how.append(f"seed {seed}")
@@ -95,6 +91,17 @@ def circuit_html(circuit: Circuit) -> str:
         [_line(head) for head in heads],
     )  # fmt: skip
     return _fragment("circuit", shown)
+
+
+def _shape(circuit: Circuit) -> tuple[tuple[int, int], str]:
+    """Layers, and heads in a layer, as far as they are known; and what is said of that below the drawing."""
+    rings = "Rings show |effect|, summed over answer tokens."
+    about = circuit.provenance
+    if "n_layers" in about and "n_heads" in about:
+        return (about["n_layers"], about["n_heads"]), rings
+    layers, heads = (1 + max(axis) for axis in zip(*(place(head.site) for head in circuit.heads), strict=True))
+    last = f"layer {layers - 1} and head {heads - 1}"
+    return (layers, heads), f"Drawn up to {last}, the last that the circuit has; the model may have more. {rings}"
 
 
 def _line(head: CircuitHead) -> HeadLine:

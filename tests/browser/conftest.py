@@ -9,6 +9,7 @@ import pytest
 from browser import axe as accessibility
 from browser.chromium import launched, missing
 from browser.guard import watched
+from browser.reports import reported
 
 
 @pytest.fixture(scope="package")
@@ -28,6 +29,19 @@ def visit(browser):
     """`visit(path_or_url, **context_options)` gives the page there; the test fails if anything was wrong with it (guard.py)."""
     with ExitStack() as visits:
         yield lambda target, **options: visits.enter_context(watched(browser, target, **options))
+
+
+@pytest.fixture(scope="package")
+def report(tmp_path_factory):
+    """`report(name)` is the path of a page of reports.py, made when it is first asked for."""
+    made = {}
+
+    def path(name: str) -> Path:
+        if name not in made:
+            made[name] = reported(tmp_path_factory.mktemp("report"), name)
+        return made[name]
+
+    return path
 
 
 @pytest.fixture

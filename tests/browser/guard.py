@@ -59,14 +59,15 @@ def watched(browser, target: Path | str, **options) -> Iterator:
     """Opens a file or an address in a context of its own, and checks on leaving that nothing was wrong with it.
 
     Args:
-        options: of the browser's context (`color_scheme="dark"`, `viewport={"width": 360, "height": 800}`, …).
+        options: of the browser's context (`color_scheme="dark"`, `viewport={"width": 360, "height": 800}`, …). Nothing glides
+            unless it is asked to (`reduced_motion="no-preference"`), so that no test waits for it.
 
     Raises:
         AssertionError: there was an error or a warning on the console, an uncaught error, a dialog, or a request for anything but
             the page itself.
     """
     home = target.resolve().as_uri() if isinstance(target, Path) else target
-    guard, context = Guard(home), browser.new_context(**options)
+    guard, context = Guard(home), browser.new_context(**{"reduced_motion": "reduce"} | options)
     try:
         context.set_default_timeout(10_000)
         guard.watch(context)

@@ -20,10 +20,11 @@ function placeTip() {
   tip.style.top = (above > 4 ? above : box.bottom + 6) + "px";
 }
 
-/* What has the focus keeps its tip, and may have been scrolled to for that; what is pointed at moves away from the pointer. */
+/* What the keyboard has reached keeps its tip while the page scrolls to it below a resting pointer. */
+const onFocus = () => Boolean(spokenOf && document.querySelector(":focus-visible")?.contains(spokenOf));
 function follow() {
   if (tip.hidden) return;
-  if (document.activeElement.contains(spokenOf) && document.activeElement !== document.body) placeTip();
+  if (onFocus()) placeTip();
   else hideTip();
 }
 
@@ -52,7 +53,7 @@ function say(event) {
   if (event.target.closest?.("svg[data-map]")) return; // maps.js speaks for these
   const found = tipOf(event.target);
   if (found) showTip(found[1], found[0]);
-  else hideTip();
+  else if (event.type === "focusin" || !onFocus()) hideTip();
 }
 
 document.addEventListener("pointerover", say);

@@ -55,7 +55,10 @@ def found(planted):
 
 @pytest.fixture
 def made(tmp_path) -> list[Path]:
-    return [make(tmp_path / f"run-{seed}", Size(seed=seed)) for seed in (0, 1, 2)]
+    folders = [make(tmp_path / f"run-{seed}", Size(seed=seed)) for seed in (0, 1, 2)]
+    for i, folder in enumerate(folders):
+        edit(folder, "circuit.json", lambda data, i=i: data["provenance"].update(prompts_sha256=str(i) * 64))
+    return folders
 
 
 def edit(folder: Path, name: str, change) -> None:
@@ -271,6 +274,12 @@ def test_another_ablation_or_model_is_one_line_and_equal_ones_are_none(made):
     ablation, models = compare(made, cross=False).warnings
     assert "mean in run-0, zero in run-1, mean in run-2" in ablation
     assert models.startswith("made:up and made:down have the same shape (4 × 7 heads)")
+
+
+def test_runs_that_looked_at_the_same_prompts_are_named(made):
+    edit(made[2], "circuit.json", lambda data: data["provenance"].update(prompts_sha256="0" * 64))
+    (line,) = compare(made, cross=False).warnings
+    assert line.startswith("run-0 and run-2 looked at the same prompts")
 
 
 # --- input ---------------------------------------------------------------------------------------------------------

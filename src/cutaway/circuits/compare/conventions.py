@@ -1,6 +1,7 @@
 """Do the numbers compare at all? How each run measured, and one line for everything in which they differ that matters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from cutaway.circuits.compare.sides import Side, groups
 
@@ -30,7 +31,7 @@ def _of(side: Side, name: str) -> str:
 
 
 def warnings(found: Sequence[Side]) -> tuple[str, ...]:
-    """One line for each convention that is not the same in all runs, and for models that only look alike."""
+    """One line for each convention that is not the same in all runs, for models that only look alike, and for equal prompts."""
     table = conventions(found)
     lines = [_differs(name, table[name], found) for name in MUST_AGREE if len(set(table[name])) > 1]
     for (layers, heads), same in groups(found).items():
@@ -40,7 +41,14 @@ def warnings(found: Sequence[Side]) -> tuple[str, ...]:
                 f"{' and '.join(models)} have the same shape ({layers} × {heads} heads), but a head of one is the "
                 "same head in the other only if one was tuned from the other"
             )
-    return tuple(lines)
+    return (*lines, *_same_prompts(found))
+
+
+def _same_prompts(found: Sequence[Side]) -> Iterator[str]:
+    for a, b in combinations(found, 2):
+        ours, theirs = (side.record.circuit.provenance.get("prompts_sha256") for side in (a, b))
+        if ours and ours == theirs:
+            yield f"{a.label} and {b.label} looked at the same prompts: that they agree says nothing about others"
 
 
 def _differs(name: str, values: Sequence[str], found: Sequence[Side]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cutaway.circuits.compare import tables
 from cutaway.circuits.compare.comparison import Comparison
-from cutaway.circuits.compare.cross import IN_ALL
+from cutaway.circuits.compare.cross import IN_ALL, N_RANDOM
 from cutaway.circuits.compare.heads import HeadTable
 from cutaway.circuits.compare.sides import Side
 from cutaway.circuits.compare.tables import Matrix
@@ -67,6 +67,7 @@ class Page:
     overlaps: Table | None
     roles: Table
     kept: Sequence[Matrix]
+    n_random: int
     correlations: Sequence[Matrix]
     steps: Sequence[Matrix]
     for_one_step: Table | None
@@ -90,6 +91,7 @@ class Page:
             overlaps=tables.overlaps(found),
             roles=tables.roles(found),
             kept=tables.kept(found),
+            n_random=N_RANDOM,
             correlations=tables.correlations(found),
             steps=tables.steps(found),
             for_one_step=tables.for_one_step(found),
@@ -158,7 +160,8 @@ def _crossed(found: Comparison, table: HeadTable) -> list[str]:
     said = []
     if values := [x for means in others for x in means]:
         said.append(
-            f"On each other’s unseen prompts they keep {percent(min(values))} to {percent(max(values))} of an answer token."
+            f"On each other’s unseen prompts they keep {percent(min(values))} to {percent(max(values))} of the model’s "
+            "performance on an answer token."
         )
     if values := [x for means in common for x in means]:
         said.append(f"The heads that all have, alone, keep {percent(min(values))} to {percent(max(values))}.")

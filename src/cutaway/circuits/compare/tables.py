@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cutaway.circuits.compare.comparison import Comparison
-from cutaway.circuits.compare.cross import IN_ALL, IN_ANY, N_RANDOM, Column
+from cutaway.circuits.compare.cross import IN_ALL, IN_ANY, Column
 from cutaway.circuits.compare.effects import ALL
 from cutaway.circuits.compare.rank import Agreement
 from cutaway.circuits.page.numbers import DASH, NOTHING, Row, Table, Value, number, percent, share, texts, value
@@ -64,8 +64,15 @@ def overlaps(found: Comparison) -> Table | None:
     return Table("overlaps-table", caption, columns, rows, "circuits") if rows else None
 
 
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _small(p: float) -> str:
-    return number(p) if p >= 0.01 else f"{p:.0e}".replace("e-0", "·10^−").replace("e-", "·10^−")
+    """`0.04`, `2·10⁻²²`."""
+    if p >= 0.01 or p == 0:
+        return number(p)
+    digit, power = f"{p:.0e}".split("e")
+    return f"{digit}·10{str(int(power)).translate(SUPERSCRIPT)}"
 
 
 def roles(found: Comparison) -> Table:
@@ -97,12 +104,10 @@ def kept(found: Comparison) -> list[Matrix]:
             Row(_heads_of(name), [_kept(column, name, step) for column in found.cross], f"{size} heads")
             for name, size in named
         ]
-        caption = (
-            f"Kept of {step} by the heads of each row, all others ablated, in the model and on the unseen prompts of each "
-            f"column. Below: the median and the best of {N_RANDOM} random circuits of the row’s size."
-        )
         groups = [("on the prompts of", len(found.cross))]
-        made.append(Matrix(f"kept-{i}", caption, [column.run for column in found.cross], rows, "heads of", groups))
+        made.append(
+            Matrix(f"kept-{i}", f"Kept of {step}.", [column.run for column in found.cross], rows, "heads of", groups)
+        )
     return made
 
 

@@ -11,7 +11,6 @@ const BUSY = 200; // milliseconds until waiting is shown
 
 const facts = JSON.parse(document.body.dataset.facts);
 const heads = new Heads(facts, () => later(0));
-let last = null;
 
 function question() {
   const at = byId("patch-at").value;
@@ -33,16 +32,29 @@ const isChanged = (asked) => Boolean(asked.patch) || asked.heads.some((row) => /
 /* --- one answer after another ------------------------------------------------------------------------------------- */
 
 let timer = null;
+let latest = Promise.resolve();
 function later(wait) {
   clearTimeout(timer);
-  timer = setTimeout(update, wait);
+  timer = setTimeout(() => {
+    timer = null;
+    latest = update();
+  }, wait);
 }
 
+/* What was typed or clicked just now is answered before anything else is asked. */
+async function settled() {
+  if (timer) later(0);
+  while (timer) await new Promise((resolve) => setTimeout(resolve, 10));
+  await latest;
+}
+
+/* Shows that a section is waited for, until the last question about it is answered or given up. */
 async function waiting(section, promise) {
+  section.asked = promise;
   const slow = setTimeout(() => section.setAttribute("aria-busy", "true"), BUSY);
   const said = await promise;
   clearTimeout(slow);
-  if (said) section.removeAttribute("aria-busy");
+  if (section.asked === promise) section.removeAttribute("aria-busy");
   return said;
 }
 
@@ -57,8 +69,8 @@ async function update() {
   const answer = await waiting(byId("steps"), ask("answer", { question: asked }));
   if (!answer) return;
   complain("trouble", answer.error);
+  byId("main").classList.toggle("stale", Boolean(answer.error)); // what is shown answers an older question
   if (answer.error) return;
-  last = answer;
   showTokens("read", answer.read);
   complain("trouble-second", answer.trouble);
   if (answer.second) showTokens("read-second", answer.second);
@@ -92,20 +104,20 @@ function offerPlaces(read) {
 /* --- every head ---------------------------------------------------------------------------------------------------- */
 
 async function sweep() {
+  await settled();
   byId("swept").textContent = "";
   byId("stop").hidden = false;
   const started = performance.now();
   const found = await waiting(byId("maps"), ask("sweep", { question: question() }));
   byId("stop").hidden = true;
-  byId("maps").removeAttribute("aria-busy");
-  if (!found) return;
-  if (found.error) return void (byId("swept").textContent = found.error);
+  if (!found || found.error) return void (byId("swept").textContent = found?.error ?? "given up");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   byId("swept").textContent = [`${facts.layers * facts.heads} heads in ${seconds} s; rivals are ${found.rivals}.`, ...found.notes].join(" ");
   showSweep(found, facts.steps, facts, attention);
 }
 
 async function attention(head) {
+  await settled();
   const found = await waiting(byId("attention"), ask("pattern", { question: question(), head }));
   if (!found) return;
   if (found.error) return void (byId("swept").textContent = found.error);
@@ -144,4 +156,4 @@ for (const button of document.querySelectorAll("[data-all]")) {
 byId("sweep").addEventListener("click", sweep);
 byId("stop").addEventListener("click", () => cancel());
 
-update();
+later(0);

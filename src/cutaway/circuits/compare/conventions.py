@@ -1,7 +1,6 @@
 """Do the numbers compare at all? How each run measured, and one line for everything in which they differ that matters."""
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 from cutaway.circuits.compare.sides import Side, groups
 
@@ -45,10 +44,12 @@ def warnings(found: Sequence[Side]) -> tuple[str, ...]:
 
 
 def _same_prompts(found: Sequence[Side]) -> Iterator[str]:
-    for a, b in combinations(found, 2):
-        ours, theirs = (side.record.circuit.provenance.get("prompts_sha256") for side in (a, b))
-        if ours and ours == theirs:
-            yield f"{a.label} and {b.label} looked at the same prompts: that they agree says nothing about others"
+    same: dict[str | None, list[str]] = {}
+    for side in found:
+        same.setdefault(side.record.circuit.provenance.get("prompts_sha256"), []).append(side.label)
+    for prompts, labels in same.items():
+        if prompts and len(labels) > 1:
+            yield f"{' and '.join(labels)} looked at the same prompts: that they agree says nothing about others"
 
 
 def _differs(name: str, values: Sequence[str], found: Sequence[Side]) -> str:

@@ -92,7 +92,7 @@ class Page:
             roles=tables.roles(found),
             kept=tables.kept(found),
             n_random=N_RANDOM,
-            correlations=tables.correlations(found),
+            correlations=[*tables.effects_between(found), *tables.correlations(found)],
             steps=tables.steps(found),
             for_one_step=tables.for_one_step(found),
             conventions=tables.conventions(found),

@@ -129,6 +129,27 @@ COEFFICIENTS = (
 )
 
 
+def effects_between(found: Comparison) -> list[Matrix]:
+    """Runs × runs, for shapes that three runs or more have."""
+    summed = {frozenset((c.a, c.b)): c.found.spearman for c in found.correlations if c.corruption == ALL}
+    caption = "Spearman’s ρ of |effect|, summed over corruptions and answer tokens, of all heads."
+    return [
+        Matrix(
+            f"between-{i}",
+            caption,
+            table.runs,
+            [
+                Row(a, [_shaded(summed[frozenset((a, b))]) if a != b else NOTHING for b in table.runs])
+                for a in table.runs
+            ],
+            "run",
+            [("and", len(table.runs))],
+        )
+        for i, table in enumerate(found.heads)
+        if len(table.runs) > 2
+    ]
+
+
 def correlations(found: Comparison) -> list[Matrix]:
     """One matrix for every coefficient: pairs of runs × corruptions and steps."""
     cells = {(f"{c.a}, {c.b}", (c.corruption, c.step)): c.found for c in found.correlations}

@@ -1,0 +1,57 @@
+"""What a room brings to the loop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+"""Tensors by name (whatever is a tensor is moved to the device), and what else the task wants to know of its samples."""
+
+
+class Task(ABC):
+    """Samples, a model, and what is to become better.
+
+    The loss of a step is the mean of `losses` over its samples, on however many ranks they lie.
+    """
+
+    model: nn.Module
+
+    @property
+    @abstractmethod
+    def n_samples(self) -> int:
+        """Samples to train on."""
+
+    @property
+    def lengths(self) -> Sequence[int] | None:
+        """How long each is, if batches are to be made of like ones."""
+        return None
+
+    @abstractmethod
+    def collate(self, samples: Sequence[int]) -> Batch:
+        """One batch."""
+
+    @abstractmethod
+    def losses(self, model: nn.Module, batch: Batch) -> Float[Tensor, " batch"]:
+        """The loss of each sample; `model` is `self.model`, perhaps wrapped."""
+
+    @abstractmethod
+    def groups(self) -> Sequence[dict]:
+        """Parameter groups for AdamW; `multiple` is how many times as fast as the others a group learns (`usual_groups`)."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Scores on the dev set; `score` is the one that chooses the best weights, higher is better. Never the test set."""
+
+
+def usual_groups(model: nn.Module, weight_decay: float, *, multiples: Mapping[str, float] | None = None) -> list[dict]:
+    """Parameters that are trained, in groups: vectors (biases, norms) are not decayed, and those whose name begins with a key of
+    `multiples` learn so many times as fast."""
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            fast = next((x for prefix, x in (multiples or {}).items() if name.startswith(prefix)), 1.0)
+            groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, fast), []).append(parameter)
+    return [{"params": some, "weight_decay": decay, "multiple": fast} for (decay, fast), some in groups.items()]

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 FIRST, LAST = "body > header", "#circuit > figure"
 """The picture begins with the one element and ends with the other."""
 
-LEFT_OUT = ("header nav", "#prompts", "#performance", ".save", ".js-only")
+LEFT_OUT = ("header nav", "#prompts", "#performance", "#circuit > h2", "#circuit > p", ".save", ".js-only")
 """What lies between, or is of use only to those who can press it."""
 
 WIDTH, MARGIN, SCALE = 1280, 24, 2

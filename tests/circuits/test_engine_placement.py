@@ -63,4 +63,5 @@ def test_the_whole_search_on_two_devices_finds_what_it_finds_on_one():
     assert got.circuit.sites == expected.circuit.sites
     for name, effects in expected.heads.items():
         torch.testing.assert_close(got.heads[name].values, effects.values, rtol=0, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(got.paths.values, expected.paths.values, rtol=0, atol=1e-5)
     assert fake.moves > 0

@@ -101,7 +101,7 @@ class Climb:
         if left is None or (4 * len(left) > 3 * layer.config.n_heads) or layer.config.attn_softcap:
             written = layer.write(self.swap.z(index, self._attend(layer, stream, at), cells, at))
         else:  # what all heads write if replaced, and what the few that are left change
-            written = self._base(self.swap.reference.written(layer), cells, at)
+            written = self.swap.all_written(layer, cells, at)
             if len(left):
                 change = self.swap.change(index, self._attend(layer, stream, at, left), cells, at, left)
                 W_O = layer.o.weight.unflatten(1, (-1, layer.config.d_head))[:, left].flatten(1)
@@ -227,6 +227,13 @@ class Swap:
             written[some] += change @ layer.o.weight[:, head * d_head : (head + 1) * d_head].T
         return written
 
+    def all_written(self, layer: Layer, cells: slice, at: At) -> Float[Tensor, "cell pos d_model"]:
+        """What a layer adds to the stream when all of its heads are replaced."""
+        return self._rows(self.reference.written(layer), cells, at)
+
     def _values(self, kind: str, layer: int, cells: slice, at: At) -> Tensor:
-        values = getattr(self.reference, kind)[layer]
-        return values[:, at].index_select(0, self.block.row[cells])
+        return self._rows(getattr(self.reference, kind)[layer], cells, at)
+
+    def _rows(self, values: Tensor, cells: slice, at: At) -> Tensor:
+        """What the reference has for these cells at these positions."""
+        return values.to(self.block.values.device)[:, at].index_select(0, self.block.values[cells])

@@ -150,7 +150,7 @@ class Engine:
         sites = [site for site in variant.replaced if (site.kind, site.layer) == (kind, layer)]
         if not sites:
             return x
-        where, values = reference.where, getattr(reference, kind)[layer]
+        where, values = reference.where, getattr(reference, kind)[layer].unflatten(0, (-1, len(x)))[variant.source]
         if variant.role is not None:
             where = where & self.behavior.slot_mask(self.prompts, variant.role)
         where = where.to(x.device)

@@ -12,12 +12,12 @@ Wang et al. 2022 (arXiv 2211.00593, §3.1 and appendix); Goldowsky-Dill et al. 2
    no second step: the effect is the direct one.
 
 Step 1 runs for all senders of a layer at once, and for all receivers of each: one pass up the stream. Step 2 is a variant for
-each edge (`engine.py`), so that it starts at the receiver and shares what the variants share.
+each edge (`engine.py`), so that it starts at the receiver and shares what the variants share; the edges of those senders go
+together, each with its sender's and its input's own values.
 """
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -143,8 +143,8 @@ class Stream:
         for together in self._together(list(by_sender)):
             asked = {edges[i].receiver for sender in together for i in by_sender[sender]}
             reached = self.ascend(together, {(r.kind, r.layer) for r in asked if isinstance(r, Site)})
-            for s, sender in enumerate(together):
-                yield from self._receive(s, reached, by_sender[sender], edges)
+            some = [(i, s) for s, sender in enumerate(together) for i in by_sender[sender]]
+            yield from self._receive(reached, some, edges)
 
     def _together(self, senders: list[Sender]) -> Iterator[list[Sender]]:
         """Senders of one layer, as many as the budget allows; the embedding alone."""
@@ -170,7 +170,7 @@ class Stream:
         z: dict[str, dict[int, Tensor]] = {channel: {} for channel in CHANNELS}
         mlp_out: dict[int, Tensor] = {}
         for layer in model.layers[max(bottom, 0) :]:
-            i, resid = layer.index, trace.resid_pre[layer.index]
+            i, resid, added = layer.index, trace.resid_pre[layer.index], layer.here(added)
             for channel in CHANNELS:
                 if (channel, i) in asked:
                     z[channel][i] = self._attend(layer, added, channel)
@@ -178,24 +178,25 @@ class Stream:
             if self.through_mlps or ("mlp_out", i) in asked:
                 mid = resid if layer.config.parallel else resid + _attn_out(layer, layer.write(trace.z[i]))
                 mlp_out[i] = layer.mlp(mid + (added if layer.config.parallel else above))
-                above = above + (mlp_out[i] - layer.mlp(mid)) if self.through_mlps else above
+                above = above + (mlp_out[i] - trace.mlp_out[i]) if self.through_mlps else above
             added = above + at_mlp if i == bottom else above
         last = model.layers[-1]
-        resid = last.finish(trace.resid_pre[-1], last.write(trace.z[-1])) + added
+        resid = last.finish(trace.resid_pre[-1], last.write(trace.z[-1])) + last.here(added)
         at = self.engine.prompts.steps.repeat(len(senders), 1)
         logits = model.logits(resid.flatten(0, 1), at, self.engine.columns).unflatten(0, (len(senders), -1))
         return Reached(z, mlp_out, logits)
 
     def _writes(self, senders: Sequence[Sender], kind: str) -> Float[Tensor, "sender batch pos d_model"]:
         """What the senders of one kind would add to the stream; zero for those of another kind."""
-        trace, out = self.trace, torch.zeros_like(self.trace.resid_pre[0]).repeat(len(senders), 1, 1, 1)
+        trace, bottom = self.trace, 0 if senders[0] == EMBED else senders[0].layer
+        out = torch.zeros_like(trace.resid_pre[bottom]).repeat(len(senders), 1, 1, 1)
         for row, sender in zip(out, senders, strict=True):
             site = Site(0, "resid_pre") if sender == EMBED else sender
             if site.kind != kind:
                 continue
             old, new = (getattr(of, kind)[site.layer] for of in (trace, self.reference))
-            where = self.reference.where.reshape(*self.reference.where.shape, *[1] * (old.ndim - 2))
-            new = torch.where(where, new, old)
+            where = self.reference.where.to(old.device)
+            new = torch.where(where.reshape(*where.shape, *[1] * (old.ndim - 2)), new, old)
             if kind == "z":
                 layer, swapped = self.engine.model.layers[site.layer], old.clone()
                 swapped[:, :, site.head] = new[:, :, site.head]
@@ -218,31 +219,39 @@ class Stream:
     # --- step 2: from each receiver on --------------------------------------------------------------------------------
 
     def _receive(
-        self, s: int, reached: Reached, indices: list[int], edges: Sequence[Edge]
+        self, reached: Reached, some: list[tuple[int, int]], edges: Sequence[Edge]
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Logits of the edges out of the `s`-th sender; `indices` into `edges` say which."""
-        kinds: dict[str, list[int]] = {}
-        for i in indices:
-            kinds.setdefault(_kind(edges[i].receiver), []).append(i)
-        for kind, some in kinds.items():
-            if kind == LOGITS:
-                yield some, reached.logits[s][None].repeat(len(some), 1, 1, 1)
+        """Logits of some edges: each an index into `edges`, and the number of its sender among those of `reached`."""
+        groups: dict[str, list[tuple[int, tuple[str, int]]]] = {}
+        for i, s in some:
+            kind = _kind(edges[i].receiver)
+            groups.setdefault("z" if kind in CHANNELS else kind, []).append((i, (kind, s)))
+        for output, members in groups.items():
+            indices, reads = zip(*members, strict=True)
+            if output == LOGITS:
+                yield list(indices), reached.logits[[s for _, s in reads]]
                 continue
-            variants = [Variant(self._replaced(edges[i].receiver)) for i in some]
-            reference = self._reference(s, reached, kind)
+            number = {read: n for n, read in enumerate(dict.fromkeys(reads))}
+            variants = [
+                Variant(self._replaced(edges[i].receiver), source=number[read])
+                for i, read in zip(indices, reads, strict=True)
+            ]
+            reference = self._reference(reached, output, list(number))
             for group, logits in self.engine.run(variants, reference, self.trace):
-                yield [some[i] for i in group], logits
+                yield [indices[g] for g in group], logits
 
     def _replaced(self, receiver: Receiver) -> frozenset[Site]:
         heads = heads_of(receiver, self.engine.model.config)
         return frozenset({receiver}) if isinstance(receiver, Site) and not heads else heads
 
-    def _reference(self, s: int, reached: Reached, kind: str) -> Reference:
-        """What the receivers put out when they read the `s`-th sender's change at one kind of input."""
-        changed = reached.mlp_out if kind == "mlp_out" else reached.z[kind]
-        pick = partial(_picked, s=s, changed=changed)
+    def _reference(self, reached: Reached, output: str, sources: list[tuple[str, int]]) -> Reference:
+        """What the receivers put out when they read a sender's change at one kind of input: for each of the sources."""
         trace, everywhere = self.trace, torch.ones_like(self.reference.where)
-        z, mlp_out = (trace.z, pick(trace.mlp_out)) if kind == "mlp_out" else (pick(trace.z), trace.mlp_out)
+        z, mlp_out = trace.z, trace.mlp_out
+        if output == "mlp_out":
+            mlp_out = _stacked(mlp_out, [(reached.mlp_out, s) for _, s in sources])
+        else:
+            z = _stacked(z, [(reached.z[channel], s) for channel, s in sources])
         return Reference(z, mlp_out, trace.resid_pre, everywhere, self.reference.first)
 
 
@@ -250,8 +259,18 @@ def _kind(receiver: Receiver) -> str:
     return LOGITS if receiver == LOGITS else receiver.kind
 
 
-def _picked(base: tuple[Tensor, ...], s: int, changed: dict[int, Tensor]) -> tuple[Tensor, ...]:
-    return tuple(changed[i][s] if i in changed else x for i, x in enumerate(base))
+def _stacked(base: tuple[Tensor, ...], sources: list[tuple[dict[int, Tensor], int]]) -> tuple[Tensor, ...]:
+    """For each layer the sources' values, one after the other; a layer that none of them has stays as it is.
+
+    They are taken out of where they were, so that no layer's values are held twice.
+    """
+    stacked = list(base)
+    for i, x in enumerate(base):
+        if any(i in changed for changed, _ in sources):
+            stacked[i] = torch.cat([changed[i][s] if i in changed else x for changed, s in sources])
+        for changed, _ in sources:
+            changed.pop(i, None)
+    return tuple(stacked)
 
 
 def _attn_out(layer: Layer, written: Tensor) -> Tensor:

@@ -22,11 +22,13 @@ class Block:
 
     All have the same scored positions and differ from the base run, where they enter, at positions from `start` to before
     `stop`. `entry` is twice the layer where a cell first differs, plus one if its residual stream there is still that of
-    the base run. `where` says at which tokens a cell's sites are replaced, `behind` the same for the background.
+    the base run. `values` are the rows of the reference that replace. `where` says at which tokens a cell's sites are
+    replaced, `behind` the same for the background.
     """
 
     variant: Int[Tensor, " cell"]
     row: Int[Tensor, " cell"]
+    values: Int[Tensor, " cell"]
     entry: tuple[int, ...]
     start: int
     stop: int
@@ -41,7 +43,7 @@ class Block:
 
     def to(self, device: torch.device) -> "Block":
         """The same block with its tensors on the device of a layer."""
-        moved = {name: getattr(self, name).to(device) for name in ("variant", "row", "where", "behind")}
+        moved = {name: getattr(self, name).to(device) for name in ("variant", "row", "values", "where", "behind")}
         masks = {name: getattr(self, name).map(lambda mask: mask.to(device)) for name in ("replaced", "background")}
         return replace(self, **moved, **masks)
 
@@ -59,7 +61,8 @@ class Plan:
     """The cells of some variants.
 
     Raises:
-        ValueError: a background that replaces a residual stream, from which variants resume.
+        ValueError: a background that replaces a residual stream, from which variants resume; or a background where
+            variants take their values from several sources.
     """
 
     def __init__(
@@ -79,6 +82,9 @@ class Plan:
             raise ValueError(
                 "a background replaces heads and MLPs only: its residual stream is what variants resume from"
             )
+        self._source = torch.tensor([variant.source for variant in variants], device=prompts.tokens.device)
+        if background.replaced and self._source.any():
+            raise ValueError("with a background, all values come from one source")
         roles = sorted({variant.role for variant in (*variants, background)}, key=str)
         self._where = torch.stack([_places(behavior, prompts, reference, role) for role in roles])
         self._role = torch.tensor([roles.index(variant.role) for variant in variants], device=prompts.tokens.device)
@@ -110,6 +116,7 @@ class Plan:
         return Block(
             variant,
             row,
+            row + self._source[variant] * len(self.prompts),
             tuple(entry[variant].tolist()),
             start,
             stop,
@@ -143,17 +150,21 @@ class Plan:
         for layer in range(top + 1):
             z, mlp, resid = (mask[:, layer] & single.reshape(-1, *[1] * (mask.ndim - 2)) for mask in differs.parts())
             if z.any():
-                changes = (self.reference.z[layer] != self.base.z[layer]).any(-1).to(where.device)  # [batch, pos, head]
                 at, head = z.nonzero(as_tuple=True)
-                where[at] &= changes.movedim(-1, 0)[head]
+                changes = self._changes(self.reference.z[layer], self.base.z[layer])  # [source, batch, pos, head]
+                where[at] &= changes[self._source[at], :, :, head]
             for mask, new, old in (
                 (mlp, self.reference.mlp_out, self.base.mlp_out),
                 (resid, self.reference.resid_pre, self.base.resid_pre),
             ):
                 if mask.any():
-                    where[mask] &= (new[layer] != old[layer]).any(-1).to(where.device)
+                    where[mask] &= self._changes(new[layer], old[layer])[self._source[mask]]
             if layer == top:
                 where[z.any(-1) | mlp] &= scored
+
+    def _changes(self, new: Tensor, old: Tensor) -> Bool[Tensor, "source batch pos *head"]:
+        """Where the values of each source differ from those that they replace."""
+        return (new.unflatten(0, (-1, len(old))) != old).any(-1).to(self._source.device)
 
 
 def _places(behavior: Behavior, prompts: Prompts, reference: Reference, role: str | None) -> Bool[Tensor, "batch pos"]:

@@ -21,12 +21,15 @@ REPLACEABLE = ("z", "mlp_out", "resid_pre")
 class Variant:
     """Sites to replace: `z` of a head, `mlp_out`, or `resid_pre`; at the tokens of one role, or everywhere.
 
+    `source` says which of the values, where a reference holds several for each prompt.
+
     Raises:
         CutawayError: a site of another kind.
     """
 
     replaced: frozenset[Site]
     role: str | None = None
+    source: int = 0
 
     def __post_init__(self):
         for site in self.replaced:
@@ -59,20 +62,20 @@ class Trace:
 
 @dataclass(frozen=True)
 class Reference:
-    """The values that replace, layer by layer: one row per prompt.
+    """The values that replace, layer by layer: one row per prompt; or so several times over, one *source* after the other.
 
     `where` marks the tokens that have a value (and padding, where nothing matters); `first` is the first position, for
     each prompt or for all, at which a value can differ from the base run.
     """
 
-    z: tuple[Float[Tensor, "batch pos head d_head"], ...]
-    mlp_out: tuple[Float[Tensor, "batch pos d_model"], ...]
-    resid_pre: tuple[Float[Tensor, "batch pos d_model"], ...]
+    z: tuple[Float[Tensor, "_rows pos head d_head"], ...]
+    mlp_out: tuple[Float[Tensor, "_rows pos d_model"], ...]
+    resid_pre: tuple[Float[Tensor, "_rows pos d_model"], ...]
     where: Bool[Tensor, "batch pos"]
     first: Int[Tensor, " batch"] | int = 0
     _written: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def written(self, layer) -> Float[Tensor, "batch pos d_model"]:
+    def written(self, layer) -> Float[Tensor, "_rows pos d_model"]:
         """What a layer adds to the stream when all of its heads are replaced; computed once."""
         if layer.index not in self._written:
             self._written[layer.index] = layer.write(self.z[layer.index])

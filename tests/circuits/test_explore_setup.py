@@ -13,7 +13,7 @@ from cutaway.circuits.circuit import Circuit
 from cutaway.circuits.engine import Engine
 from cutaway.circuits.explore.means import measure
 from cutaway.circuits.explore.page import page
-from cutaway.circuits.explore.phrase import TOKENS, Phrase, line_up
+from cutaway.circuits.explore.phrase import TOKENS, Phrase, Reader, line_up
 from cutaway.circuits.explore.question import Patch, Question
 from cutaway.circuits.explore.setup import Setup, set_up
 from cutaway.circuits.reference import slot_means
@@ -21,6 +21,7 @@ from cutaway.decoder.planted import planted
 
 from .capitals import FRANCE, ITALY, words_as_tokens
 from .explore_scenes import CONFIGS, folder_of, planted_setup, tiny
+from .tokenizers_by_hand import bpe
 
 CUTTER = planted("planted:acronyms").tokenizer
 
@@ -248,6 +249,14 @@ def test_an_answer_that_joins_with_the_phrase():
     prompt = reader.prompt("The capital of Fra")
     with pytest.raises(CutawayError, match="joins with the last token"):
         reader.answer(prompt, "nce")
+
+
+def test_the_behaviours_own_answer_is_cut_as_the_behaviour_cuts_it():
+    cutter = bpe(("K", "B"))
+    reader, letters = Reader(cutter, 99, {}, ()), tuple(i for letter in "FKB" for i in cutter.encode(letter))
+    prompt = replace(reader.prompt("Frozen Kettle Bank ("), expected=letters)
+    assert reader.answer(prompt, "FKB") == letters
+    assert [cutter.decode([i]) for i in reader.answer(prompt, "XKB")] == ["X", "KB"]
 
 
 def test_the_roles_of_an_answer_longer_than_the_behaviours():

@@ -146,11 +146,13 @@ class Reader:
         return prompt
 
     def answer(self, prompt: Prompt, text: str) -> tuple[int, ...]:
-        """The tokens of a given answer, cut as they are behind the prompt.
+        """The tokens of a given answer, cut as they are behind the prompt; the behaviour's own as the behaviour cuts it.
 
         Raises:
             CutawayError: an answer that joins with the end of the prompt, or of too many tokens.
         """
+        if prompt.expected and text == self.tokenizer.decode(list(prompt.expected)):
+            return prompt.expected
         before, both = self.tokenizer.encode(prompt.text), self.tokenizer.encode(prompt.text + text)
         if both[: len(before)] != before or len(both) == len(before):
             raise CutawayError(

@@ -111,8 +111,10 @@ class Wall:
         self.app, self.door = app, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
         if scope["type"] != "http":
-            return  # no web sockets, and nothing to start or stop
+            return None  # no web sockets
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -125,9 +127,8 @@ class Wall:
             self.door.check(scope)
             body = await _whole(scope, receive)
         except RefusedError as refused:
-            await JSONResponse({"error": refused.why}, refused.status)(scope, receive, send_with_headers)
-            return
-        await self.app(scope, _again(body, receive), send_with_headers)
+            return await JSONResponse({"error": refused.why}, refused.status)(scope, receive, send_with_headers)
+        return await self.app(scope, _again(body, receive), send_with_headers)
 
 
 async def _whole(scope: Scope, receive: Receive) -> bytes:

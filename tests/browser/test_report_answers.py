@@ -95,7 +95,7 @@ def test_an_address_can_name_a_head(visit, report):
 
 def test_any_cell_of_a_heat_map_opens_the_panel_of_that_head_beside_its_map(small):
     heat_map = small.head_maps.nth(1)
-    for head in range(7):
+    for head in range(0, 7, 2):
         for layer in range(4):
             small.choose_cell(heat_map, str(head), str(layer))
             only(small, f"{layer}.{head}")

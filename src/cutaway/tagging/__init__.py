@@ -1,0 +1,5 @@
+"""Labelling spans of text: named entities, slots, and the intent of the whole.
+
+schemes.py   tags and the spans they mean
+crf.py       a linear-chain CRF over words
+"""

@@ -208,7 +208,7 @@ def check_sweep(bench: Bench, question: Question) -> None:
     swept = bench.sweep(question)
     ran = bench.run(question)
     theirs = bench._both(question, bench_file.nobody_waits)[1]
-    rivals, _ = bench._rivals(ran.ours, theirs)
+    rivals, _ = sweep_file.rivals(ran.ours, theirs)
 
     def differences(logits: Tensor) -> list[float]:
         asked = ran.ours.phrase.answer

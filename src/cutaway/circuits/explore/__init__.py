@@ -3,8 +3,9 @@
 question.py     what the page may ask, with every bound checked
 phrase.py       a text as the model reads it: tokens, roles, the answer fed back; which tokens of two phrases line up
 means.py        what an ablated head gets in place of its own value
-passes.py       one run of a phrase with some sites replaced, begun at the first layer that differs
-bench.py        the laboratory bench: model, circuit and means; answers questions
+changes.py      from a question to the values that are put in place
+passes.py       one run of a phrase with changes, begun at the first layer that differs
+bench.py        the laboratory bench: model, means and the phrases last looked at; answers questions
 sweep.py        every head patched, one at a time, by the engine
 findings.py     what the bench answers, and how the page reads it
 setup.py        from a run folder to a bench

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 
 from cutaway.circuits.explore.changes import NO_SECOND, Untouched, Values, alone, changes, notes
-from cutaway.circuits.explore.findings import SHOWN, Answer, Pattern, Read, Step, Sweep, Token, sayings
+from cutaway.circuits.explore.findings import Answer, Pattern, Read, Step, Sweep, Token, sayings
 from cutaway.circuits.explore.means import Means
 from cutaway.circuits.explore.passes import Pass, run
 from cutaway.circuits.explore.phrase import Phrase, Prompt, Reader
 from cutaway.circuits.explore.question import Question
-from cutaway.circuits.explore.sweep import sweep
+from cutaway.circuits.explore.sweep import rivals, sweep
 from cutaway.core.errors import CutawayError
 from cutaway.decoder import Decoder, Past, Site
 
@@ -75,9 +75,9 @@ class Bench:
             if theirs is None:
                 raise CutawayError(trouble or NO_SECOND)
             values = Values.of(ours, theirs, self.means)
-            rivals, about = self._rivals(ours, theirs)
+            against, about = rivals(ours, theirs)
             past = self._shared(ours.phrase, theirs.phrase)
-            before, effects = sweep(self.model, ours.phrase, theirs.phrase, rivals, past=past, check=check)
+            before, effects = sweep(self.model, ours.phrase, theirs.phrase, against, past=past, check=check)
         shown = tuple(map(self.reader.tokenizer.shown, ours.phrase.answer))
         rounded = [[[round(x, 4) for x in row] for row in grid] for grid in effects.tolist()]
         return Sweep(shown, rounded, tuple(before.tolist()), about, alone(values))
@@ -92,7 +92,7 @@ class Bench:
         before, after = (_attention(some, head) for some in (made.ours.plain, made.after))
         return Pattern(str(head), self._tokens(made.ours.phrase), before, after if made.after.changes else None)
 
-    def run(self, question: Question, check: Check = nobody_waits) -> "Ran":
+    def run(self, question: Question, check: Check = nobody_waits) -> Ran:
         """The runs that a question is about. Raises as `answer` does."""
         with torch.inference_mode():
             ours, theirs, trouble = self._both(question, check)
@@ -162,25 +162,6 @@ class Bench:
         return self._past
 
     # --- what is shown ----------------------------------------------------------------------------------------------
-
-    def _rivals(self, ours: Untouched, theirs: Untouched) -> tuple[list[list[int]], str]:
-        """What the answer is compared with at each step, and how that is called."""
-        answer, prompt = ours.phrase.answer, ours.phrase.prompt
-        if prompt.rivals and len(prompt.expected) == len(answer):
-            every = [{*some, own} for some, own in zip(prompt.rivals, prompt.expected, strict=True)]
-            if all(token in some for token, some in zip(answer, every, strict=True)):
-                return [sorted(some - {token}) for some, token in zip(every, answer, strict=True)], "the other answers"
-        likely = [
-            {
-                i
-                for made in (ours.plain, theirs.plain)
-                for i in made.logits[step : step + 1].topk(SHOWN).indices.flatten().tolist()
-            }
-            for step in range(len(answer))
-        ]
-        return [
-            sorted(some - {token}) for some, token in zip(likely, answer, strict=True)
-        ], "the likeliest other tokens"
 
     def _tokens(self, phrase: Phrase) -> tuple[Token, ...]:
         shown = self.reader.tokenizer.shown

@@ -98,10 +98,15 @@ def sayings(logits: Float[Tensor, "step vocab"], answer: Sequence[int], tokenize
     asked = torch.tensor(list(answer), device=logits.device)[:, None]
     own = probabilities.gather(1, asked)
     ranks = 1 + (logits > logits.gather(1, asked)).sum(1)
-    top, ids = probabilities.topk(min(SHOWN, logits.shape[-1]), dim=-1)
+    top, ids = likeliest(probabilities)
     return tuple(
         Saying(
             tuple(Likely(tokenizer.shown(i), round(p, 5)) for i, p in zip(some, ps, strict=True)), round(mine, 5), rank
         )
         for some, ps, mine, rank in zip(ids.tolist(), top.tolist(), own[:, 0].tolist(), ranks.tolist(), strict=True)
     )
+
+
+def likeliest(x: Float[Tensor, "step vocab"]) -> torch.return_types.topk:
+    """The largest logits, or probabilities, of each step and whose they are."""
+    return x.topk(min(SHOWN, x.shape[-1]), dim=-1)

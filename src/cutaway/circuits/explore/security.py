@@ -73,8 +73,7 @@ class Door:
             )
         if scope["method"] != "POST":
             return
-        origins = headers.getlist("origin")
-        if len(origins) != 1 or urlsplit(origins[0])[:2] not in (("http", hosts[0]), ("https", hosts[0])):
+        if headers.getlist("origin") not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]):
             raise RefusedError(403, "only the page of this server may ask")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusedError(415, "send application/json")
@@ -135,7 +134,7 @@ async def _whole(scope: Scope, receive: Receive) -> bytes:
     """What a request sends; raises `RefusedError` if that is too much, or comes too slowly."""
     too_much = RefusedError(413, f"send at most {BODY // 1024} KB")
     said = Headers(scope=scope).get("content-length", "0")
-    if not said.isdecimal() or int(said) > BODY:
+    if not said.isdecimal() or len(said) > len(str(BODY)) or int(said) > BODY:
         raise too_much
     body, more = b"", True
     with anyio.move_on_after(PATIENCE) as wait:

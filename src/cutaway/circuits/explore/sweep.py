@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cutaway.circuits.behavior import Behavior, Prompts
 from cutaway.circuits.engine import Engine
+from cutaway.circuits.explore.changes import Untouched
+from cutaway.circuits.explore.findings import likeliest
 from cutaway.circuits.explore.phrase import Phrase, Slot
 from cutaway.circuits.metrics import Scorer
 from cutaway.circuits.reference import from_run
@@ -22,7 +24,7 @@ def sweep(
     model: Decoder,
     phrase: Phrase,
     other: Phrase,
-    rivals: Sequence[Sequence[int]],
+    against: Sequence[Sequence[int]],
     *,
     past: Past | None = None,
     check: Callable[[], None] = lambda: None,
@@ -31,12 +33,12 @@ def sweep(
 
     Args:
         other: the phrase that a patched head takes its value on; it must line up with `phrase` (`line_up`).
-        rivals: for each step the tokens that the answer's is compared with; the largest logit of them counts.
+        against: for each step the tokens that the answer's is compared with; the largest logit of them counts.
         past: the run of tokens that both phrases begin with.
         check: called between portions; whatever it raises ends the sweep.
     """
     behavior, theirs = _pair(phrase, other, past.length if past else 0)
-    score = _scorer(phrase, rivals, model.device)
+    score = _scorer(phrase, against, model.device)
     behavior, theirs = behavior.to(model.device), theirs.to(model.device)
     engine, source = (
         Engine(model, behavior, prompts, columns=score.columns, past=past) for prompts in (behavior.clean, theirs)
@@ -52,6 +54,23 @@ def sweep(
         found.append(score.logit_diff(engine.logits(variants, reference, base)) - before)
     effects = torch.cat(found)[:, 0].float().cpu()  # [site, step]
     return before[0].float().cpu(), effects.T.unflatten(1, (model.config.n_layers, model.config.n_heads))
+
+
+def rivals(ours: Untouched, theirs: Untouched) -> tuple[list[list[int]], str]:
+    """What the answer's tokens are compared with at each step, and how that is called: the answers that the behaviour
+    compares, if the answer is one of them; else what is likeliest on either phrase."""
+    answer, prompt = ours.phrase.answer, ours.phrase.prompt
+    if prompt.rivals and len(prompt.expected) == len(answer):
+        known = [{*some, own} for some, own in zip(prompt.rivals, prompt.expected, strict=True)]
+        if all(token in some for token, some in zip(answer, known, strict=True)):
+            return _others(known, answer), "the other answers"
+    tops = [likeliest(made.plain.logits).indices.tolist() for made in (ours, theirs)]
+    likely = [{i for top in tops for some in top[step : step + 1] for i in some} for step in range(len(answer))]
+    return _others(likely, answer), "the likeliest other tokens"
+
+
+def _others(tokens: Sequence[set[int]], answer: Sequence[int]) -> list[list[int]]:
+    return [sorted(some - {token}) for some, token in zip(tokens, answer, strict=True)]
 
 
 def _pair(phrase: Phrase, other: Phrase, shared: int) -> tuple[Behavior, Prompts]:
@@ -85,9 +104,9 @@ def _prompts(phrase: Phrase, own: Sequence[Slot], slots: Sequence[Slot]) -> Prom
     )
 
 
-def _scorer(phrase: Phrase, rivals: Sequence[Sequence[int]], device: torch.device) -> Scorer:
-    columns = torch.tensor(sorted({*phrase.answer, *(i for some in rivals for i in some)}), device=device)
-    widest = max(map(len, rivals))
+def _scorer(phrase: Phrase, against: Sequence[Sequence[int]], device: torch.device) -> Scorer:
+    columns = torch.tensor(sorted({*phrase.answer, *(i for some in against for i in some)}), device=device)
+    widest = max(map(len, against))
     answer = torch.searchsorted(columns, torch.tensor([phrase.answer], device=device))
-    padded = torch.tensor([[[*some, *[-1] * (widest - len(some))] for some in rivals]], device=device)
+    padded = torch.tensor([[[*some, *[-1] * (widest - len(some))] for some in against]], device=device)
     return Scorer(columns, answer, torch.searchsorted(columns, padded.clamp(min=0)).masked_fill(padded < 0, -1))

@@ -19,30 +19,29 @@ export const byId = (id) => document.getElementById(id);
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 /* Of the cells in a grid one is reached by Tab, the others from there by arrow keys, Home and End. `cells[row][column]`. */
-export function rove(cells, onEnter) {
-  const place = new Map();
-  cells.forEach((row, r) => row.forEach((cell, c) => place.set(cell, [r, c])));
+export function rove(grid, cells, onEnter) {
+  const place = new Map(cells.flatMap((row, r) => row.map((cell, c) => [cell, [r, c]])));
+  const at = (event) => event.target.closest("[role=gridcell]");
   let current = cells[0]?.[0];
-  const move = (cell) => {
-    if (!cell) return;
+  grid.addEventListener("focusin", (event) => {
+    if (!at(event)) return;
     current?.setAttribute("tabindex", "-1");
-    cell.setAttribute("tabindex", "0");
-    current = cell;
-  };
-  for (const [cell, [r, c]] of place) {
-    cell.addEventListener("focus", () => move(cell));
-    cell.addEventListener("keydown", (event) => {
-      const step = STEPS[event.key];
-      const row = cells[r];
-      const next = step ? cells[r + step[0]]?.[c + step[1]] : event.key === "Home" ? row[0] : event.key === "End" ? row[row.length - 1] : null;
-      if (next) next.focus();
-      else if (event.key === "Enter" || event.key === " ") onEnter(cell);
-      else if (!step) return;
-      event.preventDefault();
-    });
-    cell.addEventListener("click", () => {
-      cell.focus();
-      onEnter(cell);
-    });
-  }
+    current = at(event);
+    current.setAttribute("tabindex", "0");
+  });
+  grid.addEventListener("keydown", (event) => {
+    const cell = at(event);
+    const step = STEPS[event.key];
+    const ends = ["Home", "End"].includes(event.key);
+    if (!cell || !(step || ends || event.key === "Enter" || event.key === " ")) return;
+    event.preventDefault();
+    const [r, c] = place.get(cell);
+    if (step) cells[r + step[0]]?.[c + step[1]]?.focus();
+    else if (ends) cells[r].at(event.key === "Home" ? 0 : -1).focus();
+    else onEnter(cell);
+  });
+  grid.addEventListener("click", (event) => {
+    at(event)?.focus();
+    if (at(event)) onEnter(at(event));
+  });
 }

@@ -18,7 +18,7 @@ export class Heads {
       rows.push(cells);
       for (const cell of cells) this.cells.set(cell.dataset.site, cell);
     }
-    rove(rows, (cell) => {
+    rove(byId("heads"), rows, (cell) => {
       this.put(cell, NEXT[cell.dataset.state]);
       this.say();
       changed();

@@ -7,21 +7,20 @@ const LETTER = 6.7;
 
 const number = (x) => (Math.abs(x) < 0.005 ? "0" : `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`);
 
-/* Where the pointer, or the keyboard, is: the number there. */
-function tip(cell, text) {
+/* What the cell says that the pointer, or the keyboard, is on. */
+function tips(grid) {
   const box = byId("tip");
-  const hide = () => (box.hidden = true);
-  const show = () => {
-    const { left, bottom } = cell.getBoundingClientRect();
-    box.textContent = text;
+  const show = ({ target }) => {
+    if (!target.matches("[role=gridcell]")) return;
+    const { left, bottom } = target.getBoundingClientRect();
+    box.textContent = target.getAttribute("aria-label");
     box.hidden = false;
     box.style.left = `${Math.min(left, innerWidth - box.offsetWidth - 8)}px`;
     box.style.top = `${bottom + 6}px`;
   };
-  cell.addEventListener("pointerenter", show);
-  cell.addEventListener("focus", show);
-  cell.addEventListener("pointerleave", hide);
-  cell.addEventListener("blur", hide);
+  const hide = () => (box.hidden = true);
+  for (const kind of ["pointerover", "focusin"]) grid.addEventListener(kind, show);
+  for (const kind of ["pointerout", "focusout"]) grid.addEventListener(kind, hide);
 }
 
 /* One map. `values[row][column]`, ±`limit` the ends of its colours; `called(row, column)` names a cell. */
@@ -34,21 +33,21 @@ function heat({ rows, columns, values, limit, side, across, label, called, choos
     const x = values[r][c];
     const share = limit ? Math.abs(x) / limit : 0;
     const text = `${called(r, c)}: ${amount ? x.toFixed(2) : number(x)}`;
-    const square = draw("rect", { class: `heatcell ${amount ? "amount" : x < 0 ? "neg" : "pos"}`, role: "gridcell", tabindex: r + c ? -1 : 0, "aria-label": text,
+    return draw("rect", { class: `heatcell ${amount ? "amount" : x < 0 ? "neg" : "pos"}`, role: "gridcell", tabindex: r + c ? -1 : 0, "aria-label": text,
       x: left + c * side, y: 4 + r * side, width: side, height: side, "fill-opacity": share < FAINT ? 0 : Math.min(share, 1).toFixed(2) });
-    tip(square, text);
-    square.where = [r, c];
-    return square;
   }));
-  rove(cells, (cell) => choose?.(...cell.where));
   const every = across && side < 14 ? 5 : 1;
   const names = columns.map((name, c) => (c % every ? null : across
     ? draw("text", { class: "col", x: left + (c + 0.5) * side, y: 16 + rows.length * side }, name)
     : draw("text", { class: "up", transform: `translate(${left + (c + 0.5) * side} ${10 + rows.length * side}) rotate(-90)` }, name)));
-  return draw("svg", { class: choose ? "heat choosable" : "heat", role: "grid", "aria-label": label, width, height, viewBox: `0 0 ${width} ${height}` },
+  const svg = draw("svg", { class: choose ? "heat choosable" : "heat", role: "grid", "aria-label": label, width, height, viewBox: `0 0 ${width} ${height}` },
     draw("rect", { class: "field", x: left, y: 4, width: columns.length * side, height: rows.length * side, "aria-hidden": "true" }),
     cells.map((row, r) => draw("g", { role: "row" }, draw("text", { class: "row", role: "rowheader", x: left - 5, y: 4 + (r + 0.5) * side }, rows[r]), row)),
     draw("g", { "aria-hidden": "true" }, names, across && draw("text", { class: "col", x: left + (columns.length * side) / 2, y: 31 + rows.length * side }, across)));
+  const where = new Map(cells.flatMap((row, r) => row.map((cell, c) => [cell, [r, c]])));
+  rove(svg, cells, (cell) => choose?.(...where.get(cell)));
+  tips(svg);
+  return svg;
 }
 
 const scroll = (...children) => make("div", { class: "scroll" }, children);

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from browser.chromium import expect
+from browser.guard import watched
 from browser.report_page import SECTIONS, ReportPage
 from browser.reports import HOSTILE, SIZES
 
@@ -132,11 +133,33 @@ def test_hostile_names_stay_text_where_the_script_puts_them(hostile):
         assert "alert(" in seen.saved(seen.saves(kind, "Attention pattern"))
 
 
-def test_a_token_that_turns_the_direction_of_writing_does_not_turn_those_behind_it(hostile):
+LETTERS = """element => [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE).flatMap(node =>
+  Array.from(node.data, (_, i) => {
+    const range = new Range();
+    range.setStart(node, i);
+    range.setEnd(node, i + 1);
+    return range.getBoundingClientRect().toJSON();
+  })).filter(box => box.width)"""
+"""Where each letter of an element's own text stands; the text of elements in it does not count."""
+
+
+def test_a_name_that_turns_the_direction_of_writing_does_not_turn_what_is_behind_it(hostile):
     tokens = ReportPage(hostile).panels.locator(".strip .tok")
-    boxes = tokens.evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
-    for before, after in pairwise(boxes):
-        assert after["top"] > before["top"] or after["left"] >= before["left"]
+    strip = tokens.evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
+    ours = [hostile.locator(place).first.evaluate(LETTERS) for place in (".question", ".legend li > span")]
+    for line in (strip, *ours):
+        assert len(line) > 10
+        for before, after in pairwise(line):
+            assert after["top"] > before["top"] + 5 or after["left"] >= before["left"]
+
+
+def test_a_script_that_the_policy_does_not_name_runs_nothing_and_is_noticed(browser, report, tmp_path):
+    page = report("one step").read_text()
+    changed = tmp_path / "page.html"
+    changed.write_text(page.replace("function openPanel(", "function openAnyPanel(", 1))
+    assert changed.read_text() != page
+    with pytest.raises(AssertionError, match="Content Security Policy"), watched(browser, changed) as seen:
+        expect(ReportPage(seen).panels).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", ["small", "planted"])

@@ -64,7 +64,8 @@ def notebook(tmp_path_factory) -> Path:
     circuit = Circuit.load(make(where / "run") / "circuit.json")
     shown = "".join(f"<div>{thing._repr_html_()}</div>" for thing in (circuit, effects, behavior))
     page = where / "notebook.html"
-    page.write_text(f"<!doctype html><html lang=en><title>A notebook</title><main><h1>A notebook</h1>{shown}</main>")
+    head = '<html lang=en><meta name=color-scheme content="light dark"><title>A notebook</title>'
+    page.write_text(f"<!doctype html>{head}<main><h1>A notebook</h1>{shown}</main>")
     return page
 
 

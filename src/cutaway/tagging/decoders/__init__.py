@@ -1,0 +1,1 @@
+"""From features to spans: one file each, found by discovery (`parts.py`)."""

@@ -1,0 +1,1 @@
+"""What is known of a word by itself: one file each, found by discovery (`parts.py`)."""

@@ -203,7 +203,7 @@ function matrix(site, values, limit) {
   const points = ALPHABET.map((_, r) => ALPHABET.map((_, c) => [values[(down + r) * 52 + right + c]]));
   const grid = { rows: ALPHABET, columns: ALPHABET, points, called: "{row} → {column}", about: "about ",
     down: "letter attended to", across: "letter written" };
-  const svg = heatMap(grid, { side: 9, label: `OV letter matrix of head ${site}, ${QUADRANTS[shown.quadrant]}`,
+  const svg = heatMap(grid, { side: 11, label: `OV letter matrix of head ${site}, ${QUADRANTS[shown.quadrant]}`,
     shade: (x) => [x < 0 ? "neg" : "pos", limit ? Math.abs(x) / limit : 0] });
   const figure = make("figure", {}, make("div", { class: "scroll" }, svg), make("p", { class: "scale" },
     make("span", {}, `−${number(limit)}`), make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, number(limit))));
@@ -229,8 +229,9 @@ function edgesOf(site) {
         make("span", { class: "v" }, points.map((point) => number(point?.[0])).join(", ")));
     })),
   ];
-  const into = known.edges.filter(([, receiver]) => receiver === site);
-  const out = known.edges.filter(([sender]) => sender === site);
+  const told = known.edges.filter(([, , , ...points]) => points.some((point) => Math.abs(point?.[0] ?? 0) >= 0.005));
+  const into = told.filter(([, receiver]) => receiver === site);
+  const out = told.filter(([sender]) => sender === site);
   return part("links", "Whom it reads, who reads it",
     into.length ? list("reads, strongest first", into, "sender") : null,
     out.length ? list("is read by", out, "receiver") : null,

@@ -47,7 +47,7 @@ function csv(rows) {
   const quoted = (cell) => {
     const text = cell === null || cell === undefined ? "" : String(cell);
     // a spreadsheet takes a cell that begins like this for a formula
-    const safe = typeof cell === "string" && /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
+    const safe = typeof cell === "string" && /^([=@\t\r]|[+-](?![\d.]))/.test(text) ? "'" + text : text;
     return /[",\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
   };
   return rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";

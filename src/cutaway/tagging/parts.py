@@ -5,6 +5,7 @@ is found.
     words ─→ inputs, side by side ─→ context ─→ decoder ─→ spans
 
 An input sees sentences, a context and a decoder see features `[batch, word, width]` of left-aligned sentences with their lengths.
+No two parts have the same name, on whatever axes: an option is written `part.option`.
 """
 
 from abc import ABC, abstractmethod
@@ -44,10 +45,12 @@ class Input(nn.Module, ABC):
     """
 
     width: int
+    pretrained: bool = False
+    """Its weights come from another training: they learn at the plain rate, which for others may be a multiple of it."""
 
     @abstractmethod
     def known(self) -> dict[str, Any]:
-        """What is kept beside the weights, as plain data."""
+        """What is kept beside the weights, as plain data by name: each becomes a JSON file in a folder of the input's name."""
 
     @abstractmethod
     def collate(self, sentences: Sequence[Sentence]) -> dict[str, Tensor]:
@@ -67,6 +70,8 @@ class Context(nn.Module, ABC):
 
     width: int
     """Of what comes out."""
+    pretrained: bool = False
+    """As for an input."""
 
     @abstractmethod
     def forward(self, features: Features, lengths: Lengths) -> Features:

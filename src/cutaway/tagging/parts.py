@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cutaway.core.discovery import discover, pick
@@ -23,6 +24,11 @@ from cutaway.tagging.schemes import Span
 
 Features = Float[Tensor, "batch word width"]
 Lengths = Int[Tensor, " batch"]
+
+
+def inside(lengths: Lengths, words: int) -> Bool[Tensor, "batch word"]:
+    """Which of `words` places hold a word of their sentence, and not padding."""
+    return torch.arange(words, device=lengths.device) < lengths[:, None]
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,9 @@ class Input(nn.Module, ABC):
     def forward(self, batch: dict[str, Tensor]) -> Features:
         """Features of every word, zero behind a sentence's end."""
 
-    def sentence(self, batch: dict[str, Tensor]) -> Float[Tensor, "batch width"] | None:
-        """Features of the whole sentence, where the input has such (the first token of a pretrained encoder)."""
-        return None
+    def with_sentence(self, batch: dict[str, Tensor]) -> tuple[Features, Float[Tensor, "batch width"] | None]:
+        """The same, and features of the whole sentence where the input has such (the first token of a pretrained encoder)."""
+        return self(batch), None
 
 
 class Context(nn.Module, ABC):

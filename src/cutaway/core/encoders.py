@@ -1,6 +1,9 @@
 """Pretrained text encoders by name: where they come from, and their two halves, weights and tokenizer."""
 
 import difflib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,32 +81,66 @@ def locate_encoder(name_or_folder: str | Path, *, offline: bool = False) -> Path
     )
 
 
-def read_encoder(folder: Path, *, weights: bool = True) -> Encoder:
-    """An encoder from its folder; without `weights` it is made of the right shape, to be filled by a checkpoint.
+def read_encoder(folder: Path) -> Encoder:
+    """An encoder from its folder.
 
     Raises:
         CutawayError: config.json, the weights or tokenizer.json are missing or damaged.
     """
     import torch
     from tokenizers import Tokenizer
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     if not (folder / "tokenizer.json").is_file():
         raise CutawayError(f"{folder} has no tokenizer.json: give an encoder with a fast tokenizer")
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if weights:
+        with _without_bars():
             model = AutoModel.from_pretrained(
-                folder, config=config, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
-        else:
-            model = AutoModel.from_config(config)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise CutawayError(
             f"{folder} is not an encoder that can be read: {' '.join(str(error).split())[:200]}"
         ) from error
+    return _encoder(model, tokenizer)
+
+
+def made_encoder(config: dict[str, Any], tokenizer: dict[str, Any]) -> Encoder:
+    """An encoder of the shape that a config.json and a tokenizer.json tell, its weights to be filled by a checkpoint.
+
+    Raises:
+        CutawayError: they tell of none.
+    """
+    from tokenizers import Tokenizer
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        model = AutoModel.from_config(AutoConfig.for_model(**config))
+        return _encoder(model, Tokenizer.from_str(json.dumps(tokenizer)))
+    except Exception as error:
+        raise CutawayError(f"these are not an encoder's files: {' '.join(str(error).split())[:200]}") from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """transformers draws a bar for every load; afterwards bars are as they were."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from transformers.utils import logging
+
+    were, hub_off = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were:
+            logging.enable_progress_bar()
+        if hub_off:
+            disable_progress_bars()
+
+
+def _encoder(model: Any, tokenizer: Any) -> Encoder:
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    longest = min(getattr(config, "max_position_embeddings", 512), 512)
-    return Encoder(model, tokenizer, config.hidden_size, longest)
+    longest = min(getattr(model.config, "max_position_embeddings", 512), 512)
+    return Encoder(model, tokenizer, model.config.hidden_size, longest)

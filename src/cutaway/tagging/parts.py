@@ -51,6 +51,8 @@ class Input(nn.Module, ABC):
     """
 
     width: int
+    sentence_width: int = 0
+    """Of its features of the whole sentence; 0: it has none."""
     pretrained: bool = False
     """Its weights come from another training: they learn at the plain rate, which for others may be a multiple of it."""
 
@@ -67,7 +69,7 @@ class Input(nn.Module, ABC):
         """Features of every word, zero behind a sentence's end."""
 
     def with_sentence(self, batch: dict[str, Tensor]) -> tuple[Features, Float[Tensor, "batch width"] | None]:
-        """The same, and features of the whole sentence where the input has such (the first token of a pretrained encoder)."""
+        """The same, and features of the whole sentence where `sentence_width` is not 0 (a pretrained encoder's first token)."""
         return self(batch), None
 
 

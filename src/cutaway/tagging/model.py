@@ -1,0 +1,171 @@
+"""The tagger: inputs, a context, a decoder for spans, and a head for intents, learned together.
+
+    words ─→ inputs, side by side ─→ dropout ─→ context ─→ decoder ─→ spans
+                     └─ the sentence (else the context's largest values) ─→ head ─→ intents
+
+The loss of a sentence x with words 1 … n (Chen, Zhuo & Wang 2019, §3.2, eq. 3: maximise p(y^i | x) Π_n p(y^s_n | x)):
+
+    −log p(intent | x)  +  slot_weight · (−log p(tags | x))
+
+The second term is a sum over words, or, for slot_loss "mean", that sum divided by n. With a CRF it is −log of the probability of
+the whole sequence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cutaway.core.configs import options_of
+from cutaway.core.errors import CutawayError
+from cutaway.tagging.config import Config
+from cutaway.tagging.data import Sentence
+from cutaway.tagging.intents import IntentHead, known_intents
+from cutaway.tagging.parts import Decoder, Features, Part, Scored, part
+
+Batch = dict[str, Tensor]
+MOST_WORDS = 4096
+"""Words in flight, padding included, while sentences are read."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What there is to find, as training has seen it."""
+
+    spans: tuple[str, ...]
+    """Types of spans; empty if none are learned."""
+    intents: tuple[str, ...]
+    """Labels, or members of sets; empty if none are learned."""
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sentence], config: Config) -> "Labels":
+        """Raises `CutawayError` if the sentences have neither."""
+        types = {span.type for sentence in sentences for span in sentence.spans()} if config.slot_weight else set()
+        made = cls(tuple(sorted(types)), tuple(known_intents(sentences, config.intents)))
+        if not made.spans and not made.intents:
+            raise CutawayError("the training sentences have neither spans nor intents: there is nothing to learn")
+        return made
+
+
+class Read(NamedTuple):
+    """What the model makes of a sentence."""
+
+    spans: list[Scored]
+    intents: Float[Tensor, " intent"] | None
+    """Scores before softmax or sigmoid."""
+
+
+class Tagger(nn.Module):
+    """A tagger. Made by `new_tagger` from training sentences, or by `store.load` from a folder."""
+
+    def __init__(self, config: Config, labels: Labels, inputs: nn.ModuleDict):
+        super().__init__()
+        self.config, self.labels, self.inputs = config, labels, inputs
+        self.dropout = nn.Dropout(config.dropout)
+        context = part("context", config.context)
+        self.context = context.build(sum(x.width for x in inputs.values()), _options(context, config))
+        self.decoder: Decoder | None = None
+        if labels.spans:
+            decoder = part("decoder", config.decoder)
+            self.decoder = decoder.build(self.context.width, labels.spans, _options(decoder, config))
+        self.head: IntentHead | None = None
+        if labels.intents:
+            width = sum(x.sentence_width for x in inputs.values()) or self.context.width
+            self.head = IntentHead(width, labels.intents, config.intents, config.dropout)
+
+    def collate(self, sentences: Sequence[Sentence], *, targets: bool = True) -> dict[str, Tensor]:
+        """A batch, with what is to be learned of it if `targets`."""
+        lengths = [len(sentence.words) for sentence in sentences]
+        batch = {"lengths": torch.tensor(lengths)}
+        for each in self.inputs.values():
+            batch |= each.collate(sentences)
+        if targets and self.decoder:
+            batch |= self.decoder.targets([sentence.spans() for sentence in sentences], lengths)
+            batch["tagged"] = torch.tensor([bool(sentence.tags) for sentence in sentences])
+        if targets and self.head:
+            batch |= self.head.targets(sentences)
+        return batch
+
+    def features(self, batch: Batch) -> tuple[Features, Float[Tensor, "batch width"]]:
+        """Of words, ready for the decoder, and of sentences, ready for the head."""
+        read = [each.with_sentence(batch) for each in self.inputs.values()]
+        words = self.context(self.dropout(torch.cat([words for words, _ in read], -1)), batch["lengths"])
+        sentences = [sentence for _, sentence in read if sentence is not None]
+        if sentences or not self.head:
+            return words, torch.cat(sentences, -1) if sentences else words[:, 0]
+        behind = torch.arange(words.shape[1], device=words.device) >= batch["lengths"][:, None]
+        return words, words.masked_fill(behind[..., None], -torch.inf).amax(1)
+
+    def forward(self, batch: Batch) -> Float[Tensor, " batch"]:
+        """The loss of each sentence, in nats."""
+        words, sentences = self.features(batch)
+        lengths, loss = batch["lengths"], words.new_zeros(len(words))
+        if self.head:
+            loss = loss + self.head.losses(self.head(sentences), batch)
+        if self.decoder:
+            spans = self.decoder.losses(words, lengths, batch) * batch["tagged"]
+            loss = loss + self.config.slot_weight * (spans / lengths if self.config.slot_loss == "mean" else spans)
+        return loss
+
+    @torch.no_grad()
+    def read(self, sentences: Sequence[Sentence]) -> list[Read]:
+        """Spans and intents of every sentence, in the order given. Tags and intents that they have are not looked at."""
+        was, device = self.training, next(self.parameters()).device
+        self.eval()
+        found: dict[int, Read] = {}
+        for some in _batches([len(sentence.words) for sentence in sentences]):
+            batch = self.collate([sentences[i] for i in some], targets=False)
+            batch = {name: x.to(device) for name, x in batch.items()}
+            words, whole = self.features(batch)
+            spans = self.decoder.decode(words, batch["lengths"]) if self.decoder else [[] for _ in some]
+            scores = self.head(whole).cpu() if self.head else [None] * len(some)
+            found |= {i: Read(*each) for i, *each in zip(some, spans, scores, strict=True)}
+        self.train(was)
+        return [found[i] for i in range(len(sentences))]
+
+    def fresh(self) -> list[str]:
+        """Beginnings of the names of all parameters that are not pretrained."""
+        named = {f"inputs.{name}.": x for name, x in self.inputs.items()} | {"context.": self.context}
+        return [name for name, x in named.items() if not x.pretrained] + ["decoder.", "head."]
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Sentences of like length together, as many as `MOST_WORDS` allows."""
+    made: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if not made or (len(made[-1]) + 1) * lengths[i] > MOST_WORDS:
+            made.append([])
+        made[-1].append(i)
+    return made
+
+
+def new_tagger(config: Config, sentences: Sequence[Sentence]) -> Tagger:
+    """A tagger for what these sentences show, with pretrained weights where it has such, the rest random.
+
+    Raises:
+        CutawayError: a part or option that does not exist, options of a part that is not used, or sentences with nothing to
+            learn.
+    """
+    used = (*config.inputs, config.context, config.decoder)
+    if idle := sorted({name.partition(".")[0] for name in config.options} - set(used)):
+        raise CutawayError(
+            f"there are options of {', '.join(idle)}, but the parts are {', '.join(used)}: leave them out"
+        )
+    labels = Labels.of(sentences, config)
+    parts = {name: part("input", name) for name in config.inputs}
+    made = {name: each.build(sentences, _options(each, config)) for name, each in parts.items()}
+    return Tagger(config, labels, nn.ModuleDict(made))
+
+
+def same_tagger(config: Config, labels: Labels, known: Mapping[str, dict[str, Any]]) -> Tagger:
+    """A tagger of the same shape as one that was made before, to be filled with its weights; `known` is by input."""
+    parts = {name: part("input", name) for name in config.inputs}
+    made = {name: each.build(None, _options(each, config), known[name]) for name, each in parts.items()}
+    return Tagger(config, labels, nn.ModuleDict(made))
+
+
+def _options(part: Part, config: Config) -> Any:
+    return options_of(part.options, part.name, config.options)

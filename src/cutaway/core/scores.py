@@ -1,6 +1,9 @@
-"""Numbers with their uncertainty: a mean over samples with a bootstrap interval."""
+"""Numbers with their uncertainty: a mean over samples, or a ratio of sums, with a bootstrap interval; several seeds together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
+from statistics import mean, stdev
 
 import torch
 from jaxtyping import Float
@@ -9,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` samples and its 95 % percentile-bootstrap interval."""
+    """A mean, or a ratio of sums, over `n` samples and its 95 % percentile-bootstrap interval."""
 
     mean: float
     low: float
@@ -27,17 +30,71 @@ def bootstrap(
     values: Float[Tensor, "*axes sample"], *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> tuple[Float[Tensor, "*axes"], Float[Tensor, "*axes"], Float[Tensor, "*axes"]]:
     """Mean, low and high of the percentile bootstrap over the last axis (Efron 1979); the same resamples for all axes."""
-    n = values.shape[-1]
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(n, (resamples, n), generator=generator)
-    weights = torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(resamples, n)) / n
-    means = values.float().cpu() @ weights.T
-    tail = (1 - level) / 2
-    low, high = means.quantile(torch.tensor([tail, 1 - tail]), dim=-1)
+    means = values.float().cpu() @ _weights(values.shape[-1], resamples, seed).T
+    low, high = _tails(means, level)
     return values.float().cpu().mean(-1), low, high
+
+
+def bootstrap_ratio(
+    above: Float[Tensor, "*axes sample"],
+    below: Float[Tensor, "*axes sample"],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[Float[Tensor, "*axes"], Float[Tensor, "*axes"], Float[Tensor, "*axes"]]:
+    """Σ above / Σ below over samples, low and high of its percentile bootstrap; 0 where the sum below is 0.
+
+    F1 of spans is such a ratio: twice the right ones over those found and those there, summed over sentences that are drawn
+    whole.
+    """
+    weights = _weights(above.shape[-1], resamples, seed).T
+
+    def ratio(x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(y > 0, x / y.clamp_min(1e-12), torch.zeros_like(x))
+
+    above, below = above.float().cpu(), below.float().cpu()
+    low, high = _tails(ratio(above @ weights, below @ weights), level)
+    return ratio(above.sum(-1), below.sum(-1)), low, high
+
+
+def _weights(n: int, resamples: int, seed: int) -> Float[Tensor, "resample sample"]:
+    """How often each resample draws each sample, over n."""
+    draws = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+    return torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(resamples, n)) / n
+
+
+def _tails(values: Float[Tensor, "*axes resample"], level: float) -> Float[Tensor, "2 *axes"]:
+    tail = (1 - level) / 2
+    return values.quantile(torch.tensor([tail, 1 - tail]), dim=-1)
 
 
 def estimate(values: Float[Tensor, " sample"], *, seed: int = 0) -> Estimate:
     """The mean of one list of samples, with its interval."""
     mean, low, high = bootstrap(values, seed=seed)
     return Estimate(float(mean), float(low), float(high), len(values))
+
+
+def estimate_ratio(above: Float[Tensor, " sample"], below: Float[Tensor, " sample"], *, seed: int = 0) -> Estimate:
+    """A ratio of sums over one list of samples, with its interval."""
+    ratio, low, high = bootstrap_ratio(above, below, seed=seed)
+    return Estimate(float(ratio), float(low), float(high), len(above))
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """One number measured with several seeds: their mean and sample standard deviation (nan for a single seed)."""
+
+    mean: float
+    sd: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "OverSeeds":
+        return cls(mean(values), stdev(values) if len(values) > 1 else nan, tuple(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" + (f" ± {self.sd:.4f}" if len(self.values) > 1 else "")
+
+    def to_dict(self) -> dict:
+        return {"mean": self.mean, "sd": None if isnan(self.sd) else self.sd, "values": list(self.values)}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from cutaway.core.configs import options_of
 from cutaway.core.errors import CutawayError
+from cutaway.tagging.calibration import Calibration
 from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import IntentHead, known_intents
@@ -64,6 +65,7 @@ class Tagger(nn.Module):
     def __init__(self, config: Config, labels: Labels, inputs: nn.ModuleDict):
         super().__init__()
         self.config, self.labels, self.inputs = config, labels, inputs
+        self.calibration = Calibration()
         self.dropout = nn.Dropout(config.dropout)
         context = part("context", config.context)
         self.context = context.build(sum(x.width for x in inputs.values()), _options(context, config))

@@ -1,0 +1,126 @@
+"""Training a tagger: sentences in, a calibrated model out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cutaway.core.errors import CutawayError
+from cutaway.core.progress import Progress
+from cutaway.core.training.loop import Trained, train
+from cutaway.core.training.task import Batch, Task, usual_groups
+from cutaway.tagging import calibration as calibrating
+from cutaway.tagging.calibration import Calibration
+from cutaway.tagging.config import Config
+from cutaway.tagging.corpus import Corpus
+from cutaway.tagging.data import Sentence
+from cutaway.tagging.evaluate import answers, confidences
+from cutaway.tagging.model import Tagger, new_tagger
+from cutaway.tagging.scores import quick
+
+
+class TaggingTask(Task):
+    """What the training loop is given. The dev score that chooses the weights is the mean of intent accuracy, span F1 and frame
+    accuracy, as far as there are such."""
+
+    def __init__(self, tagger: Tagger, corpus: Corpus):
+        self.model, self.corpus = tagger, corpus
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.corpus.train)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return [len(sentence.words) for sentence in self.corpus.train]
+
+    def collate(self, samples: Sequence[int]) -> Batch:
+        return self.model.collate([self.corpus.train[i] for i in samples])
+
+    def losses(self, model: nn.Module, batch: Batch) -> Float[Tensor, " batch"]:
+        return model(batch)
+
+    def groups(self) -> Sequence[dict]:
+        config = self.model.config
+        return usual_groups(
+            self.model, config.training.weight_decay, multiples=dict.fromkeys(self.model.fresh(), config.fresh_lr)
+        )
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        said = answers(self.model, self.model.read(self.corpus.dev))
+        scores = quick(self.corpus.dev, said, mode=self.model.config.intents)
+        return {**scores, "score": sum(scores.values()) / len(scores)}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A tagger with its best weights, and how it came to them."""
+
+    tagger: Tagger
+    trained: Trained
+
+
+def fit(
+    config: Config,
+    corpus: Corpus,
+    folder: str | Path,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 - has no state
+    resume: bool = False,
+    trackers: Sequence[str] = (),
+) -> Fitted:
+    """Trains a tagger on a corpus and calibrates it on the dev set.
+
+    Args:
+        folder: for checkpoints; with `resume` the training goes on from the last one there.
+        trackers: as for `cutaway.core.training.train`.
+
+    Raises:
+        CutawayError: an option out of range, a part that does not exist, nothing to learn, or no dev set.
+    """
+    config.check()
+    if not corpus.dev:
+        raise CutawayError(
+            f"{corpus.name} has no dev set to choose the weights by: give one, or more sentences to train on"
+        )
+    torch.manual_seed(config.training.seed)
+    tagger = new_tagger(config, corpus.train)
+    task = TaggingTask(tagger, corpus)
+    if not task.evaluate(tagger).keys() - {"score"}:
+        raise CutawayError(f"the dev set of {corpus.name} has nothing of what is to be learned: give one with labels")
+    trained = train(task, config.training, folder, progress=progress, resume=resume, trackers=trackers)
+    tagger.calibration = calibrated(tagger, corpus)
+    return Fitted(tagger.eval(), trained)
+
+
+def calibrated(tagger: Tagger, corpus: Corpus) -> Calibration:
+    """Temperatures and the threshold of rejection, all chosen on dev."""
+    read = tagger.read(corpus.dev)
+    hot = 1.0
+    if tagger.head and (mine := [i for i, s in enumerate(corpus.dev) if _known(tagger, s)]):
+        scores = torch.stack([read[i].intents for i in mine])
+        targets = tagger.head.targets([corpus.dev[i] for i in mine])
+        hot = calibrating.intent_temperature(lambda t: tagger.head.losses(scores / t, targets).mean().item())
+    pairs = [
+        (found.confidence, found.span in there)
+        for sentence, each in zip(corpus.dev, read, strict=True)
+        if sentence.tags
+        for there in [set(sentence.spans())]
+        for found in each.spans
+    ]
+    spans = calibrating.span_temperature([p for p, _ in pairs], [right for _, right in pairs])
+    made = Calibration(hot, spans)
+    if not tagger.head:
+        return made
+    outside = confidences(tagger, tagger.read(corpus.outside), made)
+    below = calibrating.threshold(confidences(tagger, read, made), outside, tagger.config.rejected)
+    return Calibration(hot, spans, below)
+
+
+def _known(tagger: Tagger, sentence: Sentence) -> bool:
+    """Does it have an intent that the head could give?"""
+    names = [sentence.intent] if tagger.config.intents == "label" else sentence.intents
+    return bool(sentence.intents) and all(name in tagger.labels.intents for name in names)

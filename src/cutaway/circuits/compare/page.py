@@ -137,10 +137,11 @@ def _sentences(found: Comparison) -> list[str]:
         sizes = [sum(row.roles[i] is not None for row in table.rows) for i in range(n)]
         pairs = [o for o in found.overlaps if {o.a, o.b} <= set(table.runs)]
         mean, chance = (sum(x) / len(pairs) for x in ([o.jaccard for o in pairs], [o.expected for o in pairs]))
+        both_or_all, each = ("both", "They share") if n == 2 else (f"all {n}", "Two of them share, on average,")
         said.append(
-            f"{listed(table.runs)} have circuits of {listed(map(str, sizes))} heads; {_count(both)} in "
-            f"{'both' if n == 2 else f'all {n}'}, {len(table.rows)} are in any. Two of them share {percent(mean)} of their heads "
-            f"(Jaccard index{', on average' if n > 2 else ''}); random sets of these sizes would share {percent(chance)}."
+            f"{listed(table.runs)} have circuits of {listed(map(str, sizes))} heads; {_count(both)} in {both_or_all}, "
+            f"{len(table.rows)} in any. {each} {percent(mean)} of their heads (Jaccard index); random sets of these sizes "
+            f"would share {percent(chance)}."
         )
         said += _crossed(found, table)
     if not found.heads:
@@ -164,7 +165,8 @@ def _crossed(found: Comparison, table: HeadTable) -> list[str]:
             "performance on an answer token."
         )
     if values := [x for means in common for x in means]:
-        said.append(f"The heads that all have, alone, keep {percent(min(values))} to {percent(max(values))}.")
+        whose = "both" if len(table.runs) == 2 else "all"
+        said.append(f"The heads that {whose} have, alone, keep {percent(min(values))} to {percent(max(values))}.")
     return [" ".join(said)] if said else []
 
 

@@ -23,6 +23,7 @@ from cutaway.tagging.data import Sentence
 from cutaway.tagging.schemes import Span
 
 Features = Float[Tensor, "batch word width"]
+InContext = Float[Tensor, "batch word width_in_context"]
 Lengths = Int[Tensor, " batch"]
 
 
@@ -82,7 +83,7 @@ class Context(nn.Module, ABC):
     """As for an input."""
 
     @abstractmethod
-    def forward(self, features: Features, lengths: Lengths) -> Features:
+    def forward(self, features: Features, lengths: Lengths) -> InContext:
         """What stands behind a sentence's end changes nothing before it."""
 
 

@@ -1,7 +1,8 @@
 """`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top.
 
 A map of the files:
-    circuits.py, models.py, behaviors.py, reproduce.py    one room each
+    circuits.py, models.py, behaviors.py, reproduce.py, tagging.py    one room each
+    settings.py    flags made from a room's configuration
     job.py         a long job: ranks, run folder, journal
     terminal.py    what the rooms' commands share: console, tables, free folders
 """
@@ -20,6 +21,7 @@ from cutaway.cli.behaviors import behaviors
 from cutaway.cli.circuits import circuits
 from cutaway.cli.models import models
 from cutaway.cli.reproduce import reproduce
+from cutaway.cli.tagging import tagging
 from cutaway.core.errors import CutawayError
 
 app = App(
@@ -28,7 +30,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
-for room in (circuits, models, behaviors, reproduce):
+for room in (circuits, models, behaviors, reproduce, tagging):
     app.command(room)
 
 

@@ -74,12 +74,14 @@ def auroc(inside: Sequence[float], outside: Sequence[float]) -> float:
     return float(((a > b).float() + (a == b).float() / 2).mean())
 
 
-def calibration_error(confidences: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = 15) -> float:
+def calibration_error(confidences: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = 15) -> float | None:
     """The expected calibration error (Guo et al. 2017, eq. 3): how far confidence and accuracy are apart, on average over bins of
-    equal width; nan without any."""
+    equal width; None without any."""
+    if not len(confidences):
+        return None
     place = (confidences * bins).long().clamp_max(bins - 1)
     gap = torch.zeros(bins).index_add_(0, place, right.float() - confidences)
-    return float(gap.abs().sum() / len(confidences)) if len(confidences) else float("nan")
+    return float(gap.abs().sum() / len(confidences))
 
 
 def _odds(confidences: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from cutaway.tagging.scores import Answer, Scores, score
 
 @dataclass(frozen=True)
 class Confidence:
-    """The expected calibration error (15 bins) with and without the temperatures that were chosen on dev; nan without any."""
+    """The expected calibration error (15 bins) with and without the temperatures that were chosen on dev; None without any."""
 
-    intents: float
-    intents_uncalibrated: float
-    spans: float
-    spans_uncalibrated: float
+    intents: float | None
+    intents_uncalibrated: float | None
+    spans: float | None
+    spans_uncalibrated: float | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def confidences(tagger: Tagger, read: Sequence[Read], calibration: Calibration) 
 
 
 def _confidence(tagger: Tagger, sentences: Sequence[Sentence], read: Sequence[Read]) -> Confidence:
-    def of_intents(calibration: Calibration) -> float:
+    def of_intents(calibration: Calibration) -> float | None:
         mine = [i for i, s in enumerate(sentences) if s.intents and tagger.head]
         sure = confidences(tagger, [read[i] for i in mine], calibration)
         best = [tagger.labels.intents[int(read[i].intents.argmax())] for i in mine]
@@ -104,7 +104,7 @@ def _confidence(tagger: Tagger, sentences: Sequence[Sentence], read: Sequence[Re
         ]
         return calibration_error(torch.tensor(sure), torch.tensor(right, dtype=torch.bool))
 
-    def of_spans(calibration: Calibration) -> float:
+    def of_spans(calibration: Calibration) -> float | None:
         pairs = [
             (calibration.of_span(found.confidence), found.span in set(sentence.spans()))
             for sentence, each in zip(sentences, read, strict=True)

@@ -1,0 +1,211 @@
+"""`cutaway tagging`: intents, slots and named entities."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from cutaway.cli.settings import chosen, settings_of
+from cutaway.cli.terminal import command_line, free, listing, new_console
+from cutaway.tagging.config import Config
+
+tagging = App(name="tagging", help="Intents, slots and named entities: learn them, measure, and read them in text.")
+
+Settings = settings_of(Config)
+Given = Annotated[Settings, Parameter(name="*")]
+Many = Parameter(consume_multiple=True, negative="")
+
+
+@tagging.command
+def fit(
+    config: Path | None = None,
+    *,
+    data: Annotated[Path, Parameter(alias="-d")],
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    seeds: Annotated[tuple[int, ...], Many] = (),
+    outside: Path | None = None,
+    resume: bool = False,
+    track: Annotated[tuple[str, ...], Many] = (),
+    option: tuple[str, ...] = (),
+    settings: Given = {},  # noqa: B006 - only read
+) -> None:
+    """Train a tagger, calibrate it on the dev set, measure it, and write a run folder.
+
+    Parameters
+    ----------
+    config
+        A TOML file of settings (`cutaway tagging config` writes one); flags change what it says.
+    data
+        A folder with train, dev and test: folders of seq.in, seq.out and label, or files of columns; or one file of columns.
+    out
+        The run folder; default runs/tagging-DATA, with a number behind if that is taken.
+    seeds
+        Several seeds: a run folder for each within OUT, and summary.json with mean and standard deviation.
+    outside
+        Sentences of another domain, to choose the threshold of rejection by: a folder or file as in DATA.
+    resume
+        Go on with a training that was stopped or killed; it ends with the same weights.
+    track
+        Trackers that accelerate knows: tensorboard, wandb …
+    option
+        Options of the parts, as part.option=value: `--option crf.scheme=BIOES --option encoder.name=bert-base`.
+    """
+    chose = chosen(Config, config, settings, option)
+    from dataclasses import replace
+
+    from cutaway.core.progress import TerminalProgress
+    from cutaway.core.seeds import over_seeds
+    from cutaway.tagging.corpus import read_corpus, read_sentences
+    from cutaway.tagging.run import fit_run
+
+    chose.check()
+    corpus, progress = read_corpus(data, dev_share=chose.dev_share), TerminalProgress()
+    if outside:
+        corpus = replace(corpus, outside=tuple(read_sentences(outside, "dev")))
+    progress.say(str(corpus))
+    place = Path("runs") / f"tagging-{corpus.name}"
+    folder = out or (place if resume else free(place))
+
+    def one(seed: int, at: Path) -> dict:
+        seeded = replace(chose, training=replace(chose.training, seed=seed))
+        return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
+
+    found = over_seeds(folder, seeds or (chose.training.seed,), one, resume=resume)
+    for part in ("dev", "test"):
+        if some := [each[part] for each in found if part in each]:
+            _tell({f"{corpus.name} {part}": some}, corpus.name if part == "test" else "")
+    print(f"Written to {folder}. Try: cutaway tagging predict {folder}{'/seed-0' * (len(found) > 1)} TEXT")
+
+
+@tagging.command
+def evaluate(
+    run: Path,
+    *,
+    data: Annotated[Path, Parameter(alias="-d")],
+    part: str = "test",
+    outside: Path | None = None,
+    types: int = 10,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Measure a tagger on sentences with known answers; published numbers stand beside ours where there are such.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tagging fit`; one with several seeds is measured seed by seed.
+    data
+        A folder as for fit, of which PART is taken, or one file of columns.
+    part
+        test, dev or train.
+    outside
+        Sentences of another domain, which should be rejected.
+    types
+        How many types of spans to list, the most frequent ones.
+    out
+        A JSON file for all numbers.
+    """
+    import json
+
+    from cutaway.core.runs import put
+    from cutaway.core.seeds import runs_of
+    from cutaway.tagging import show
+    from cutaway.tagging.corpus import read_sentences
+    from cutaway.tagging.evaluate import evaluate as measure
+    from cutaway.tagging.store import load
+
+    taggers = [load(folder) for folder in runs_of(run)]
+    sentences = read_sentences(data, part)
+    strange = read_sentences(outside, part) if outside else ()
+    found = [measure(tagger, sentences, outside=strange).to_dict() for tagger in taggers]
+    name = data.resolve().name
+    console = _tell({f"{run}": found}, name if part == "test" else "")
+    if types and found[0]["by_type"]:
+        console.print()
+        console.print(listing(*show.by_type(found[0], types)))
+    if out:
+        told = {"run": str(run), "data": name, "part": part, "runs": found}
+        put(out, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+@tagging.command
+def predict(run: Path, text: Annotated[tuple[str, ...], Many], *, json: bool = False) -> None:
+    """Read sentences: their intents and slots, with confidences.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tagging fit`.
+    text
+        Sentences, each in quotation marks; `-` reads them from the standard input, one a line.
+    json
+        One JSON object a line instead of a table.
+    """
+    import json as writing
+
+    from cutaway.tagging.predict import predict as read
+    from cutaway.tagging.store import load
+
+    tagger = load(run)
+    for texts in _lines() if text == ("-",) else [list(text)]:
+        for frame in read(tagger, texts):
+            print(writing.dumps(frame.to_dict(), ensure_ascii=False) if json else f"{frame}\n", flush=True)
+
+
+@tagging.command(name="config")
+def show_config(
+    config: Path | None = None,
+    *,
+    option: tuple[str, ...] = (),
+    settings: Given = {},  # noqa: B006 - only read
+) -> None:
+    """The settings of `fit` as TOML: the defaults, or a file's, with what flags change.
+
+    Parameters
+    ----------
+    config
+        A TOML file.
+    option
+        Options of the parts, as part.option=value.
+    """
+    from cutaway.core.configs import table
+    from cutaway.core.runs import toml
+
+    print(toml(table(chosen(Config, config, settings, option))), end="")
+
+
+@tagging.command
+def parts() -> None:
+    """The parts a tagger can be made of: inputs, contexts and decoders, with their options."""
+    from dataclasses import fields
+
+    from cutaway.tagging import parts as known
+
+    for axis in ("inputs", "contexts", "decoders"):
+        rows = [
+            (p.name, p.about, ", ".join(f.name for f in fields(p.options)), p.citation)
+            for p in getattr(known, axis)().values()
+        ]
+        new_console().print(listing((axis, "what it is", "options", "source"), rows))
+
+
+def _tell(runs: dict[str, list[dict]], data: str) -> Any:
+    """The table of scores, and the remarks on the first."""
+    from cutaway.tagging import show
+
+    console = new_console()
+    console.print(listing(*show.comparison(runs, data)))
+    for line in show.remarks(next(iter(runs.values()))[0]):
+        console.print(line, highlight=False, markup=False, style="dim")
+    return console
+
+
+def _lines() -> Iterator[list[str]]:
+    """Sentences from the standard input, as they come: one by one from a person, many at once from a file."""
+    from itertools import islice
+
+    lines = (line.strip() for line in sys.stdin)
+    asked = filter(None, lines)
+    while some := list(islice(asked, 1 if sys.stdin.isatty() else 256)):
+        yield some

@@ -26,6 +26,8 @@ A map of the files, in the order of the job:
     circuit.py       the result: heads with roles and effects
     find.py          the whole job; config.py its options
     write.py         findings to a run folder; figures.py, report.py and show.py read it
+    page/            the kit of all pages: numbers, drawings, templates, style and script
+    explore/         a live page: type a phrase, ablate and patch heads, see the answer change
     compare/         finished runs side by side: shared heads, effects, what each keeps of the others
     reproduce.py     the published numbers beside ours; paper.py has them, tolerance.py the tolerances
 """

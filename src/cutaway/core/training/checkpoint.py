@@ -137,8 +137,7 @@ def restore(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) 
         if name.startswith("optimizer."):
             _, key, parameter = name.split(".", 2)
             home = named[parameter]
-            # AdamW counts its steps on the CPU
-            optimizer.state[home][key] = x.clone() if key == "step" else x.to(home.device, copy=True)
+            optimizer.state[home][key] = x.to(home.device, copy=True)
 
 
 def put_back(model: nn.Module, weights: dict[str, Tensor]) -> None:

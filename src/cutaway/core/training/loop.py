@@ -87,7 +87,8 @@ class _Loop:
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(training.seed + self.rank)
         groups = [{"multiple": 1.0, **group} for group in task.groups()]
-        optimizer = torch.optim.AdamW(groups, lr=training.lr, weight_decay=training.weight_decay)
+        # fused: one pass over each parameter; the plain kind takes a third of a step where a model is mostly embeddings
+        optimizer = torch.optim.AdamW(groups, lr=training.lr, weight_decay=training.weight_decay, fused=True)
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.per_epoch = -(-task.n_samples // (training.batch * self.world * training.accumulate))
         self.total = training.epochs * self.per_epoch

@@ -130,7 +130,12 @@ def evaluate(
 
 
 @tagging.command
-def predict(run: Path, text: Annotated[tuple[str, ...], Many], *, json: bool = False) -> None:
+def predict(
+    run: Path,
+    text: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)],
+    *,
+    json: bool = False,
+) -> None:
     """Read sentences: their intents and slots, with confidences.
 
     Parameters

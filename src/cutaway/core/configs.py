@@ -82,7 +82,7 @@ def options_of(kind: type[T], part: str, given: Mapping[str, Any]) -> T:
     mine = {name.partition(".")[2]: x for name, x in given.items() if name.partition(".")[0] == part}
     hints = get_type_hints(kind)
     if wrong := next((name for name in mine if name not in hints), None):
-        raise CutawayError(f"{part} has no option {wrong!r}: {_no_such(wrong, hints) if hints else 'it has none'}")
+        raise CutawayError(f"options of {part}: {_no_such(wrong, hints)}")
     return kind(**{name: _value(x, hints[name], f"{part}.{name}") for name, x in mine.items()})
 
 
@@ -133,7 +133,7 @@ def _flat(given: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 def _no_such(name: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"there is no {name!r}; {hint}Known: {', '.join(known)}"
+    return f"there is no {name!r}; {hint}Known: {', '.join(known) or 'none'}"
 
 
 def _value(value: Any, hint: Any, name: str) -> Any:

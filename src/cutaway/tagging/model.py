@@ -156,8 +156,10 @@ def new_tagger(config: Config, sentences: Sequence[Sentence]) -> Tagger:
         raise CutawayError(
             f"there are options of {', '.join(idle)}, but the parts are {', '.join(used)}: leave them out"
         )
-    labels = Labels.of(sentences, config)
     parts = {name: part("input", name) for name in config.inputs}
+    for each in (part("context", config.context), part("decoder", config.decoder), *parts.values()):
+        _options(each, config)  # what is wrong is told before anything large is read
+    labels = Labels.of(sentences, config)
     made = {name: each.build(sentences, _options(each, config)) for name, each in parts.items()}
     return Tagger(config, labels, nn.ModuleDict(made))
 

@@ -28,6 +28,7 @@ class TaggingTask(Task):
 
     def __init__(self, tagger: Tagger, corpus: Corpus):
         self.model, self.corpus = tagger, corpus
+        self._lengths = tagger.sizes(corpus.train)
 
     @property
     def n_samples(self) -> int:
@@ -35,7 +36,7 @@ class TaggingTask(Task):
 
     @property
     def lengths(self) -> Sequence[int]:
-        return [len(sentence.words) for sentence in self.corpus.train]
+        return self._lengths
 
     def collate(self, samples: Sequence[int]) -> Batch:
         return self.model.collate([self.corpus.train[i] for i in samples])

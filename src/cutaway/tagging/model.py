@@ -28,8 +28,8 @@ from cutaway.tagging.intents import IntentHead, known_intents
 from cutaway.tagging.parts import Decoder, Features, Part, Scored, part
 
 Batch = dict[str, Tensor]
-MOST_WORDS = 4096
-"""Words in flight, padding included, while sentences are read."""
+MOST = 4096
+"""Words or pieces in flight, padding included, while sentences are read."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class Tagger(nn.Module):
             width = sum(x.sentence_width for x in inputs.values()) or self.context.width
             self.head = IntentHead(width, labels.intents, config.intents, config.dropout)
 
+    def sizes(self, sentences: Sequence[Sentence]) -> list[int]:
+        """How long each sentence is to the input to which it is longest."""
+        return [max(each.size(sentence) for each in self.inputs.values()) for sentence in sentences]
+
     def collate(self, sentences: Sequence[Sentence], *, targets: bool = True) -> dict[str, Tensor]:
         """A batch, with what is to be learned of it if `targets`."""
         lengths = [len(sentence.words) for sentence in sentences]
@@ -118,7 +122,7 @@ class Tagger(nn.Module):
         was, device = self.training, next(self.parameters()).device
         self.eval()
         found: dict[int, Read] = {}
-        for some in _batches([len(sentence.words) for sentence in sentences]):
+        for some in _batches(self.sizes(sentences)):
             batch = self.collate([sentences[i] for i in some], targets=False)
             batch = {name: x.to(device) for name, x in batch.items()}
             words, whole = self.features(batch)
@@ -135,10 +139,10 @@ class Tagger(nn.Module):
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Sentences of like length together, as many as `MOST_WORDS` allows."""
+    """Sentences of like length together, as many as `MOST` allows."""
     made: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if not made or (len(made[-1]) + 1) * lengths[i] > MOST_WORDS:
+        if not made or (len(made[-1]) + 1) * lengths[i] > MOST:
             made.append([])
         made[-1].append(i)
     return made

@@ -61,6 +61,10 @@ class Input(nn.Module, ABC):
     def known(self) -> dict[str, Any]:
         """What is kept beside the weights, as plain data by name: each becomes a JSON file in a folder of the input's name."""
 
+    def size(self, sentence: Sentence) -> int:
+        """How long a sentence is to this input: batches are made of like ones, so that there is little padding."""
+        return len(sentence.words)
+
     @abstractmethod
     def collate(self, sentences: Sequence[Sentence]) -> dict[str, Tensor]:
         """A batch of sentences as tensors; names begin with the input's own name and a dot."""

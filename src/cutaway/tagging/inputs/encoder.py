@@ -60,6 +60,9 @@ class PretrainedEncoder(Input):
             self._pieces[word] = tuple(ids) or (self.unknown,)
         return self._pieces[word]
 
+    def size(self, sentence: Sentence) -> int:
+        return sum(len(self.pieces(word)) for word in sentence.words)
+
     def windows(self, words: Sequence[str]) -> list[list[tuple[int, ...]]]:
         """The words' pieces, cut at words into as few windows as do, of like length."""
         pieces = [self.pieces(word) for word in words]

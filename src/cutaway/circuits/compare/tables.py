@@ -132,11 +132,11 @@ COEFFICIENTS = (
 def effects_between(found: Comparison) -> list[Matrix]:
     """Runs × runs, for shapes that three runs or more have."""
     summed = {frozenset((c.a, c.b)): c.found.spearman for c in found.correlations if c.corruption == ALL}
-    caption = "Spearman’s ρ of |effect|, summed over corruptions and answer tokens, of all heads."
+    caption = "Spearman’s ρ of |effect|, summed over corruptions and answer tokens, of all {} × {} heads."
     return [
         Matrix(
             f"between-{i}",
-            caption,
+            caption.format(*table.shape),
             table.runs,
             [
                 Row(a, [_shaded(summed[frozenset((a, b))]) if a != b else NOTHING for b in table.runs])

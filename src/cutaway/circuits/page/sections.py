@@ -308,7 +308,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("family, dtype", f"{about.get('family', DASH)}, {about.get('dtype', DASH)}"),
         ("behaviour", record.circuit.behavior),
         ("prompts", f"{len(record.prompts)}; {_pairs(recipe)}"),
-        ("prompts, SHA-256", about.get("prompts_sha256", DASH)),
+        ("search prompts, SHA-256", about.get("prompts_sha256", DASH)),
         ("weights, SHA-256", about.get("weights_sha256", DASH)),
         ("search", f"{how.get('name', DASH)}, floor {how.get('floor', DASH)}"),
         ("ablation", how.get("ablation", DASH)),

@@ -13,13 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
+from cutaway.tagging.forward_backward import log_partition
 
 FORBIDDEN = -1e4
 """Stands for −∞: large enough that no sum of real scores makes up for it, small enough for half precision."""
-
-
-TINY = 1e-37
-"""A tag that cannot be reached weighs this much beside the likeliest one."""
 
 
 class Best(NamedTuple):
@@ -89,18 +86,9 @@ class CRF(nn.Module):
     def log_partition(
         self, emissions: Float[Tensor, "batch word tag"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """log Z: the forward algorithm."""
+        """log Z: the forward algorithm (`forward_backward.py`)."""
         _check(emissions, lengths)
-        transition, start, end = self.scores()
-        alpha = start + emissions[:, 0]
-        # log Σ exp(α + T) as a matrix product: exp(T) is made once, and each step is one product instead of a tag × tag sum
-        highest = transition.detach().max()
-        weights = (transition - highest).exp()
-        for t in range(1, emissions.shape[1]):
-            top = alpha.detach().amax(1, keepdim=True)
-            moved = ((alpha - top).exp() @ weights).clamp_min(TINY).log() + (top + highest) + emissions[:, t]
-            alpha = torch.where((t < lengths)[:, None], moved, alpha)
-        return (alpha + end).logsumexp(1)
+        return log_partition(emissions, *self.scores(), lengths)
 
     def marginals(
         self, emissions: Float[Tensor, "batch word tag"], lengths: Int[Tensor, " batch"]
@@ -120,6 +108,8 @@ class CRF(nn.Module):
         _check(emissions, lengths)
         if n < 1:
             raise CutawayError(f"n is {n}: ask for at least the 1 best sequence")
+        if n == 1:
+            return self._viterbi(emissions, lengths)
         transition, start, end = self.scores()
         batch, words, tags = emissions.shape
         delta = emissions.new_full((batch, tags, n), -torch.inf)
@@ -140,6 +130,24 @@ class CRF(nn.Module):
         path = torch.stack(found[::-1], dim=2)
         real = _real(emissions, lengths)[:, None] & score.isfinite()[..., None]
         return Best(path.masked_fill(~real, -1), score)
+
+    def _viterbi(self, emissions: Float[Tensor, "batch word tag"], lengths: Int[Tensor, " batch"]) -> Best:
+        """The one best sequence. Only the scores are kept on the way; where each tag came from is asked on the way back, and
+        then for the one tag that was taken. `delta` is [tag, batch]: the largest over the first axis is the fastest to find."""
+        transition, start, end = self.scores()
+        scores = emissions.permute(1, 2, 0).contiguous()
+        deltas = [start[:, None] + scores[0]]
+        for t in range(1, len(scores)):
+            ways = deltas[-1][:, None] + transition[..., None]  # [from, to, batch]
+            deltas.append(torch.where(t < lengths, ways.amax(0) + scores[t], deltas[-1]))
+        score, tag = (deltas.pop() + end[:, None]).max(0)
+        path = [tag]
+        for t in reversed(range(1, len(scores))):
+            came = (deltas.pop() + transition[:, tag]).argmax(0)
+            tag = torch.where(t < lengths, came, tag)
+            path.append(tag)
+        tags = torch.stack(path[::-1], dim=1).masked_fill(~_real(emissions, lengths), -1)
+        return Best(tags[:, None], score[:, None])
 
 
 def _real(emissions: Tensor, lengths: Tensor) -> Bool[Tensor, "batch word"]:

@@ -155,13 +155,12 @@ def new_tagger(config: Config, sentences: Sequence[Sentence]) -> Tagger:
         CutawayError: a part or option that does not exist, options of a part that is not used, or sentences with nothing to
             learn.
     """
-    used = (*config.inputs, config.context, config.decoder)
-    if idle := sorted({name.partition(".")[0] for name in config.options} - set(used)):
-        raise CutawayError(
-            f"there are options of {', '.join(idle)}, but the parts are {', '.join(used)}: leave them out"
-        )
     parts = {name: part("input", name) for name in config.inputs}
-    for each in (part("context", config.context), part("decoder", config.decoder), *parts.values()):
+    used = (*parts.values(), part("context", config.context), part("decoder", config.decoder))
+    names = [each.name for each in used]
+    if idle := sorted({name.partition(".")[0] for name in config.options} - set(names)):
+        raise CutawayError(f"there are options of {', '.join(idle)}, but the parts are {', '.join(names)}: leave them out")
+    for each in used:
         _options(each, config)  # what is wrong is told before anything large is read
     labels = Labels.of(sentences, config)
     made = {name: each.build(sentences, _options(each, config)) for name, each in parts.items()}

@@ -146,7 +146,7 @@ def tags(found: Iterable[Span], length: int, name: str) -> list[str]:
             raise CutawayError(f"the spans {tuple(before)} and {tuple(span)} overlap: no tag scheme can write them")
         touches = before is not None and before.end == span.start and before.type == span.type
         follows = after is not None and span.end == after.start and span.type == after.type
-        if touches and rules.name == "IO":
+        if before and touches and rules.name == "IO":
             raise CutawayError(f"{tuple(before)} and {tuple(span)} touch: IO would make one span of them, take IOB2")
         out[span.start : span.end] = _written(span, rules, touches_before=touches, touches_after=follows)
     return out

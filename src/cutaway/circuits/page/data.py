@@ -105,8 +105,7 @@ def _heads(record: Record) -> dict[str, list]:
         "previous": [short(of[0].get("attention_previous")) for of in direct],
         "first": [short(of[0].get("attention_first")) for of in direct],
         "attention": [
-            None if None in of else [[short(look.get(role)) for role in record.attention_roles] for look in of]
-            for of in looks
+            [[short(look.get(role)) for role in record.attention_roles] for look in of if look] or None for of in looks
         ],
     }
 
@@ -136,6 +135,8 @@ def _n_patterns(record: Record) -> int:
 
 def _patterns(record: Record) -> list[list[str]]:
     """For each prompt and head the rows of its tokens behind the shared ones, each up to itself."""
+    if record.patterns is None:
+        return []
     made = []
     for n, prompt in enumerate(record.prompts[: _n_patterns(record)]):
         width, shared = len(prompt["tokens"]), prompt.get("shared", 0)

@@ -66,13 +66,13 @@ def arrows(record: Record) -> list[Arrow]:
     largest = every[0].strength if every else 0.0
     kinds = {str(head.site): mark(head.role).kind for head in record.circuit.heads} | {EMBED: "embed"}
     shape, found = (record.n_layers, record.n_heads), []
-    for link in every[:MOST]:
+    for link in reversed(every[:MOST]):
         shares = [link.strength, *(abs(point[0]) if point else 0.0 for point in link.points)]
         widths = [width(share / largest) if largest else 0.0 for share in shares]
         if widths[0]:
             path = arrow_path(link.sender, link.receiver, link.channel, shape)
             found.append(Arrow(path, kinds[link.sender], (link.sender, link.receiver), widths, tip(link)))
-    return sorted(found[::-1], key=lambda arrow: arrow.kind != EMBED)
+    return sorted(found, key=lambda arrow: arrow.kind != EMBED)
 
 
 def tip(link: Link) -> str:

@@ -1,4 +1,4 @@
-"""The CRF benchmark without its peers: cases, comparison, ratios; and its table is the committed result, in which all values agree."""
+"""The CRF benchmark without its peers: cases, comparison, ratios; its table is the committed result, in which all values agree."""
 
 import json
 import sys

@@ -63,7 +63,10 @@ def threshold(inside: Sequence[float], outside: Sequence[float], share: float) -
     if not outside:
         return float(kept[int(share * len(kept))])
     strange = torch.tensor(outside)
-    between = torch.cat([kept, strange]).unique()
+    every = torch.cat([kept, strange]).unique()
+    between = (every[1:] + every[:-1]) / 2
+    if not len(between):
+        return 0.0
     told = [(kept >= t).float().mean() + (strange < t).float().mean() for t in between]
     return float(between[int(torch.stack(told).argmax())])
 

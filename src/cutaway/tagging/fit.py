@@ -60,7 +60,7 @@ class TaggingTask(Task):
 class Fitted:
     """A tagger with its best weights, and how it came to them."""
 
-    tagger: Tagger
+    model: Tagger
     trained: Trained
 
 

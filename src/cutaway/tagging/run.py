@@ -47,11 +47,11 @@ def fit_run(
             return {}
         with progress.stage("evaluate"):
             parts = {name: part for name in ("dev", "test") if (part := getattr(corpus, name))}
-            scores = {name: evaluate(fitted.tagger, part).to_dict() for name, part in parts.items()}
-        save(fitted.tagger, run.folder / "model")
+            scores = {name: evaluate(fitted.model, part).to_dict() for name, part in parts.items()}
+        save(fitted.model, run.folder / "model")
         run.text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in _metrics(fitted.trained)))
         run.json("scores.json", scores)
-        run.facts["parameters"] = sum(x.numel() for x in fitted.tagger.parameters())
+        run.facts["parameters"] = sum(x.numel() for x in fitted.model.parameters())
         run.facts["best_step"] = fitted.trained.step
     shutil.rmtree(checkpoints, ignore_errors=True)
     return json.loads((out / "scores.json").read_text())

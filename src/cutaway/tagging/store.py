@@ -43,6 +43,7 @@ def load(folder: str | Path) -> Tagger:
     Raises:
         CutawayError: there is none, or its files are damaged or not of one another.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -59,7 +60,7 @@ def load(folder: str | Path) -> Tagger:
         }
         tagger = same_tagger(config, labels, known)
         tagger.load_state_dict(load_file(place / "weights.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CutawayError(f"{place} cannot be opened ({' '.join(str(error).split())[:200]}): fit it again") from error
     tagger.calibration = Calibration(**about["calibration"])
     return tagger.eval()

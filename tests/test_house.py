@@ -8,6 +8,7 @@ import pytest
 from cutaway.circuits.behaviors import behavior_recipes
 from cutaway.circuits.search.record import methods
 from cutaway.decoder.family import families
+from cutaway.tagging.parts import contexts, decoders, inputs
 
 ROOT = Path(__file__).parents[1]
 DOCS = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
@@ -21,6 +22,17 @@ def test_every_method_and_behaviour_has_a_citation_a_docs_row_and_a_test(record)
     assert f"| `{record.name}` |" in DOCS, "no row in a table of the docs"
     module = (record.search if hasattr(record, "search") else record.build).__module__
     assert module in TESTS, "no test imports it"
+
+
+PARTS = {"inputs": inputs(), "contexts": contexts(), "decoders": decoders()}
+
+
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis, parts in PARTS.items() for name in parts])
+def test_every_part_of_a_tagger_has_a_citation_a_docs_row_and_a_test(axis, name):
+    assert re.search(r"(19|20)\d\d", PARTS[axis][name].citation), "no year in the citation"
+    assert f"| `{name}` |" in DOCS, "no row in a table of the docs"
+    imported = rf"from cutaway\.tagging\.{axis}(\.{name} import| import [^\n]*\b{name}\b)"
+    assert re.search(imported, TESTS), "no test imports it"
 
 
 @pytest.mark.parametrize("kind", sorted(families()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cutaway.core.errors import CutawayError
-from cutaway.tagging.contexts import balanced_tree, bilstm, cnn, gru, iterated_dilated, recurrent, transformer
+from cutaway.tagging.contexts import balanced_tree, bilstm, cnn, gru, iterated_dilated, none, recurrent, transformer
 from cutaway.tagging.parts import Context, contexts, inside
 
 MODULES = {x.CONTEXT.name: x for x in (balanced_tree, bilstm, cnn, gru, iterated_dilated, transformer)}
@@ -193,6 +193,13 @@ def test_options_out_of_range_are_one_line(name, options):
     with pytest.raises(CutawayError, match="give") as caught:
         made(name, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_no_context_gives_what_it_gets():
+    features, held = batch_of([4, 2])
+    context = none.CONTEXT.build(WIDTH, none.Options())
+    assert context.width == WIDTH
+    assert torch.equal(context(features, held), features)
 
 
 def test_recurrent_options_are_shared():

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from cutaway.core.configs import options_of
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.calibration import Calibration
+from cutaway.tagging.combination import check_combination
 from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import IntentHead, known_intents
@@ -152,14 +153,17 @@ def new_tagger(config: Config, sentences: Sequence[Sentence]) -> Tagger:
     """A tagger for what these sentences show, with pretrained weights where it has such, the rest random.
 
     Raises:
-        CutawayError: a part or option that does not exist, options of a part that is not used, or sentences with nothing to
+        CutawayError: parts that do not exist or do not go together, options that no part has, or sentences with nothing to
             learn.
     """
+    check_combination(config.inputs, config.context, config.decoder, (sentence.spans() for sentence in sentences))
     parts = {name: part("input", name) for name in config.inputs}
     used = (*parts.values(), part("context", config.context), part("decoder", config.decoder))
     names = [each.name for each in used]
     if idle := sorted({name.partition(".")[0] for name in config.options} - set(names)):
-        raise CutawayError(f"there are options of {', '.join(idle)}, but the parts are {', '.join(names)}: leave them out")
+        raise CutawayError(
+            f"there are options of {', '.join(idle)}, but the parts are {', '.join(names)}: leave them out"
+        )
     for each in used:
         _options(each, config)  # what is wrong is told before anything large is read
     labels = Labels.of(sentences, config)

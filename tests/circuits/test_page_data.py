@@ -120,7 +120,8 @@ def test_keys_that_heads_share_lead_to_each_head_of_the_circuit(record):
 
 
 def test_arrows_are_as_thick_as_their_effect_and_weak_ones_are_left_out(record):
-    strong, weak, faint = [edge for edge in record.paths.edges if edge.endswith("logits")][:3]
+    into = [edge for edge in record.paths.edges if edge.endswith("logits") and not edge.startswith("embed")]
+    strong, weak, faint = into[:3]
     values = {strong: -4.0, weak: 2.0, faint: 0.1}
     points = {(edge, step): (x, x, x) for edge, x in values.items() for step in record.steps}
     drawn = edges.arrows(replace(record, paths=replace(record.paths, edges=tuple(values), points=points)))

@@ -53,7 +53,7 @@ class TaggingTask(Task):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         said = answers(self.model, self.model.read(self.corpus.dev))
         scores = quick(self.corpus.dev, said, mode=self.model.config.intents)
-        return {**scores, "score": sum(scores.values()) / len(scores)}
+        return {**scores, "score": sum(scores.values()) / max(len(scores), 1)}
 
 
 @dataclass(frozen=True)

@@ -248,3 +248,11 @@ def test_nothing_to_train_on_and_a_loss_that_is_no_number(tmp_path):
     task.x[7] = math.nan
     with pytest.raises(CutawayError, match="loss is nan at step"):
         train(task, TRAINING, tmp_path)
+
+
+def test_one_training_after_another_in_one_process_whatever_their_precision(tmp_path):
+    losses = [
+        train(SmallTask(), replace(TRAINING, epochs=1, precision=precision), tmp_path / str(i)).losses
+        for i, precision in enumerate(("no", "bf16", "no"))
+    ]
+    assert losses[0] == losses[2] != losses[1]

@@ -33,6 +33,8 @@ def fit(
 ) -> None:
     """Train a tagger, calibrate it on the dev set, measure it, and write a run folder.
 
+    On several devices: `torchrun --nproc-per-node N -m cutaway tagging fit …`; a step's batch is then N times as large.
+
     Parameters
     ----------
     config
@@ -55,13 +57,14 @@ def fit(
     chose = chosen(Config, config, settings, option)
     from dataclasses import replace
 
-    from cutaway.core.progress import TerminalProgress
+    from cutaway.core.progress import Progress, TerminalProgress
+    from cutaway.core.runs import leads
     from cutaway.core.seeds import over_seeds
     from cutaway.tagging.corpus import read_corpus, read_sentences
     from cutaway.tagging.run import fit_run
 
     chose.check()
-    corpus, progress = read_corpus(data, dev_share=chose.dev_share), TerminalProgress()
+    corpus, progress = read_corpus(data, dev_share=chose.dev_share), TerminalProgress() if leads() else Progress()
     if outside:
         corpus = replace(corpus, outside=tuple(read_sentences(outside, "dev")))
     progress.say(str(corpus))
@@ -73,6 +76,8 @@ def fit(
         return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
 
     found = over_seeds(folder, seeds or (chose.training.seed,), one, resume=resume)
+    if not leads():
+        return
     for part in ("dev", "test"):
         if some := [each[part] for each in found if part in each]:
             _tell({f"{corpus.name} {part}": some}, corpus.name if part == "test" else "")

@@ -34,6 +34,11 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
+def leads() -> bool:
+    """Is this process, among those that `torchrun` may have started, the one that writes and prints?"""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Run:
     """A run folder being written. Every file appears atomically."""
 

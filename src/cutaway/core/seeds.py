@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cutaway.core.errors import CutawayError
-from cutaway.core.runs import put
+from cutaway.core.runs import leads, put
 from cutaway.core.scores import OverSeeds
 
 SUMMARY = "summary.json"
@@ -45,7 +45,7 @@ def over_seeds(
         folder = folder_of(out, seed, seeds)
         done = folder / "scores.json"
         found.append(json.loads(done.read_text()) if resume and done.is_file() else one(seed, folder))
-    if len(seeds) > 1:
+    if len(seeds) > 1 and leads():
         told = {"seeds": list(seeds), **_dicts(summary([flat(each) for each in found]))}
         put(out / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())
     return found

@@ -71,6 +71,8 @@ def read_sentences(path: str | Path, part: str | None = None) -> list[Sentence]:
     if (path / "seq.in").is_file():
         return read_joint(path)
     if path.is_dir() and part:
+        if part not in NAMES:
+            raise CutawayError(f"there is no part {part!r}: give {', '.join(NAMES)}")
         if (place := _one(path, part)) is None:
             here = ", ".join(sorted(x.name for x in path.iterdir())[:8]) or "nothing"
             raise CutawayError(f"{path} has no part {part!r}: it has {here}")

@@ -1,7 +1,6 @@
 """A training as a run folder: config.toml, manifest.json, metrics.jsonl, model/, scores.json."""
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from cutaway.core.configs import table
 from cutaway.core.progress import Progress
-from cutaway.core.runs import new_run
+from cutaway.core.runs import leads, new_run
 from cutaway.tagging.config import Config
 from cutaway.tagging.corpus import Corpus
 from cutaway.tagging.evaluate import evaluate
@@ -40,8 +39,7 @@ def fit_run(
         "sentences": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
         "dev_from_train": corpus.dev_from_train,
     }  # fmt: skip
-    leads = os.environ.get("RANK", "0") == "0"
-    with new_run(out, config=table(config), command=command, **facts) if leads else nullcontext() as run:
+    with new_run(out, config=table(config), command=command, **facts) if leads() else nullcontext() as run:
         fitted = fit(config, corpus, checkpoints, progress=progress, resume=resume, trackers=trackers)
         if run is None:
             return {}

@@ -114,10 +114,19 @@ class _Loop:
     def finish(self) -> Trained:
         put_back(self.bare, self.checkpoints.load_best(self.at.best_step))
         self.bare.eval()
-        self.accelerator.end_training()
+        self.release()
         best = next(scores for scores in self.at.scores if scores["step"] == self.at.best_step)
         scores = {name: x for name, x in best.items() if name not in ("epoch", "step")}
         return Trained(scores, self.at.best_step, tuple(self.at.scores), tuple(self.at.losses))
+
+    def release(self) -> None:
+        """Trackers end, and accelerate forgets this training, so that another one, of another precision, can follow. The ranks
+        stay together: `end_training` would part them."""
+        from accelerate.state import AcceleratorState
+
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        AcceleratorState._reset_state()
 
     @property
     def bare(self) -> nn.Module:

@@ -237,9 +237,10 @@ def test_a_run_folder_says_how_it_was_made_and_several_seeds_are_summed_up(scene
 
 @pytest.mark.slow
 def test_two_ranks_make_one_run_for_each_seed(scene, tmp_path):
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cutaway", *scene.words]
-    words += ["--out", str(tmp_path / "runs"), "--seeds", "0", "1", "--epochs", "1"]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cutaway"]
+    words = [*ranks, *scene.words, "--out", str(tmp_path / "runs"), "--seeds", "0", "1", "--epochs", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("Written to") == 1
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"seed-0", "seed-1", "summary.json"}

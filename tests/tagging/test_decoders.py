@@ -1,6 +1,7 @@
 """Decoders against the sum over everything they can say, and what each of them can say."""
 
 import inspect
+import time
 from collections.abc import Iterator
 from itertools import product
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from cutaway.core.errors import CutawayError
 from cutaway.tagging import schemes
 from cutaway.tagging.combination import check_combination, check_flat, check_nested
+from cutaway.tagging.data import MOST_WORDS
 from cutaway.tagging.decoders import pointer, rnn, span
 from cutaway.tagging.parts import Decoder, decoders
 from cutaway.tagging.schemes import Span, strict_spans
@@ -103,7 +105,7 @@ def test_the_pointer_is_its_formula():
     decoder = made("pointer", longest=3)
     features, held = features_of([5])
     before = torch.randn(1, 1, 8, dtype=torch.float64)
-    found = decoder.points(features, held, torch.tensor([[1]]), before)[0, 0]
+    found = decoder.points(decoder.words(features), held, torch.tensor([[1]]), before)[0, 0]
     h = features[0]
     scores = torch.stack([
         decoder.point((decoder.candidate(h[e]) + decoder.begin(h[1]) + decoder.past(before[0, 0])).tanh())[0]
@@ -112,7 +114,9 @@ def test_the_pointer_is_its_formula():
     ])  # fmt: skip
     assert torch.allclose(found, scores.log_softmax(0))
     decoder.length.data.zero_()
-    assert not torch.allclose(decoder.points(features, held, torch.tensor([[1]]), before)[0, 0], found, atol=1e-3)
+    assert not torch.allclose(
+        decoder.points(decoder.words(features), held, torch.tensor([[1]]), before)[0, 0], found, atol=1e-3
+    )
 
 
 def test_the_recurrent_decoder_reads_its_last_tag():
@@ -333,6 +337,18 @@ def test_pairs_in_parts_are_pairs_at_once(monkeypatch):
         assert [s.span for s in again] == [s.span for s in some]
         assert [s.confidence for s in again] == pytest.approx([s.confidence for s in some])
     assert torch.allclose(decoder.uncertainty(features, held), unsure)
+
+
+@pytest.mark.parametrize("name", sorted(decoders()))
+def test_a_sentence_as_long_as_they_come(name):
+    """Two thousand words, in seconds: nothing is gone through anew at every word."""
+    torch.manual_seed(0)
+    decoder = decoders()[name].build(8, LABELS, decoders()[name].options()).eval()
+    features, held = torch.randn(1, MOST_WORDS, 8), torch.tensor([MOST_WORDS])
+    started = time.perf_counter()
+    decoder.decode(features, held)
+    assert decoder.losses(features, held, decoder.targets([[Span(0, 2, "A")]], [MOST_WORDS])).isfinite().all()
+    assert time.perf_counter() - started < 60
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

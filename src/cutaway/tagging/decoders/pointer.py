@@ -27,6 +27,7 @@ from cutaway.tagging.schemes import Span
 
 Places = Int[Tensor, "batch segment"]
 States = Float[Tensor, "batch segment hidden"]
+Words = tuple[Float[Tensor, "batch word hidden"], Float[Tensor, "batch word hidden"]]
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,25 @@ class Pointer(Decoder):
         begins = nn.functional.pad(ends[:, :-1] + 1, (1, 0)).where(real, 0)
         states, _ = self.lstm(_read(features, begins, ends))
         before = nn.functional.pad(states[:, :-1], (0, 0, 1, 0))
-        points = self.points(features, lengths, begins, before).gather(2, (ends - begins)[..., None])
+        points = self.points(self.words(features), lengths, begins, before).gather(2, (ends - begins)[..., None])
         labels = self.kinds(states, ends > begins).gather(2, kinds[..., None])
         return -(points + labels)[..., 0].masked_fill(~real, 0).sum(1)
 
+    def words(self, features: Features) -> Words:
+        """What each word is worth as an end, and as a beginning: W₁ h and W₂ h."""
+        return self.candidate(features), self.begin(features)
+
     def points(
-        self, features: Features, lengths: Lengths, begins: Places, before: States
+        self, words: Words, lengths: Lengths, begins: Places, before: States
     ) -> Float[Tensor, "batch segment size"]:
         """log p of each length of the segments that begin at `begins`."""
-        sizes = torch.arange(min(self.longest, features.shape[1]), device=begins.device)
+        as_end, as_begin = words
+        sizes = torch.arange(min(self.longest, as_end.shape[1]), device=begins.device)
         at = begins[..., None] + sizes
         within = at < lengths[:, None, None]
-        rows = torch.arange(len(begins), device=begins.device)
-        candidates = self.candidate(features)[rows[:, None, None], at.where(within, 0)]
-        given = self.begin(features)[rows[:, None], begins] + self.past(self.dropout(before))
+        rows = torch.arange(len(begins), device=begins.device)[:, None]
+        given = as_begin[rows, begins] + self.past(self.dropout(before))
+        candidates = as_end[rows[..., None], at.where(within, 0)]
         scores = self.point((candidates + given[:, :, None]).tanh())[..., 0] + self.length[: len(sizes)]
         return scores.masked_fill(~within, FORBIDDEN).log_softmax(2)
 
@@ -132,11 +138,11 @@ class Pointer(Decoder):
         """The segments of each sentence, one at a time, all sentences at once."""
         found: list[list[Segment]] = [[] for _ in features]
         begins, state = torch.zeros_like(lengths)[:, None], None
-        before = features.new_zeros(len(features), 1, self.past.in_features)
+        before, words = features.new_zeros(len(features), 1, self.past.in_features), self.words(features)
         while (begins[:, 0] < lengths).any():
             going = begins[:, 0] < lengths
             begins = begins.where(going[:, None], 0)
-            sure, size = self.points(features, lengths, begins, before).max(2)
+            sure, size = self.points(words, lengths, begins, before).max(2)
             ends = begins + size
             before, state = self.lstm(_read(features, begins, ends), state)
             surer, kinds = self.kinds(before, ends > begins).max(2)

@@ -89,23 +89,28 @@ class Rnn(TagDecoder):
         scores = features.new_full((batch, self.beam), -torch.inf)
         scores[:, 0] = 0
         last = lengths.new_full((batch, self.beam), self.go)
-        state, paths, steps = None, [], []
         rows = torch.arange(batch, device=lengths.device)[:, None]
+        state, taken = None, []
         for t in range(words):
             own = features[:, t, None].expand(-1, self.beam, -1).flatten(0, 1)[:, None]
             final = (lengths == t + 1).repeat_interleave(self.beam)[:, None]
             logp, state = self.steps(own, last.flatten()[:, None], final, state)
             logp = logp.view(batch, self.beam, -1)
             best, way = (scores[..., None] + logp).flatten(1).topk(self.beam)
-            came, tag = way // logp.shape[2], way % logp.shape[2]
-            over = (t >= lengths)[:, None]
-            came, tag = came.where(~over, torch.arange(self.beam, device=came.device)), tag.where(~over, 0)
-            scores = best.where(~over, scores)
-            paths = [path[rows, came] for path in paths] + [tag]
-            steps = [step[rows, came] for step in steps] + [logp[rows, came, tag].masked_fill(over, 0)]
+            came, last = way // logp.shape[2], way % logp.shape[2]
+            taken.append((came, last, logp[rows, came, last]))
+            scores = best.where((t < lengths)[:, None], scores)
             state = tuple(s.view(1, batch, self.beam, -1)[:, rows, came].flatten(1, 2) for s in state)
-            last = tag
-        return torch.stack(paths, dim=2)[:, 0], torch.stack(steps, dim=2)[:, 0]
+        place = torch.zeros_like(rows)
+        path, steps = [], []
+        for t in reversed(range(words)):
+            came, tag, logp = taken[t]
+            # a sentence that is over by now has its best beginning in place 0 still
+            within = t < lengths[:, None]
+            path.append(tag.gather(1, place).where(within, 0))
+            steps.append(logp.gather(1, place).where(within, 0))
+            place = came.gather(1, place).where(within, 0)
+        return torch.cat(path[::-1], dim=1), torch.cat(steps[::-1], dim=1)
 
     @torch.no_grad()
     def decode(self, features: Features, lengths: Lengths) -> list[list[Scored]]:

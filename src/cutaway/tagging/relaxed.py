@@ -7,7 +7,7 @@ A span that is there and one that is found match if they share a word. What a ma
     partial   boundaries right counts 1                    else ½, and nothing is incorrect
     type      the type must be right                       else incorrect
 
-(Segura-Bedmar, Martínez & Herrero-Zazo 2013, §4.2, after Chinchor & Sundheim 1993.) What matches nothing is missed or spurious.
+(Segura-Bedmar, Martínez & Herrero-Zazo 2013, after Chinchor & Sundheim 1993.) What matches nothing is missed or spurious.
 MUC-6 (Grishman & Sundheim 1996; Li et al. 2020, §2.3.2) gives a span a point for its type and one for its text: precision and
 recall over the points of both, `muc` here.
 

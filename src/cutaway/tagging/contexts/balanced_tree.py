@@ -1,9 +1,9 @@
 """Recursive composition without a parser: neighbours are joined two by two until the sentence is one node, and back down.
 
 The survey's recursive networks (Li et al. 2017) compose along a constituency parse, bottom-up and then top-down, so that a word
-knows the phrases it lies in. That wants a parser and its errors for every language and every sort of text; balanced binary trees
-over the words do as well on most sentence tasks (Shi et al. 2018, §4) and are computed for a whole batch at once, a level a step
-(Munkhdalai & Yu 2017, §3). So here:
+knows the phrases it lies in. That wants a parser, with its errors, for every language and every sort of text. Balanced binary trees
+over the words did as well as parses on the ten sentence tasks of Shi et al. (2018), and are computed for a whole batch at once, a
+level a step (Munkhdalai & Yu 2017). So here:
 
     up:    a node = f(its left child, its right child)                        log₂ n levels
     down:  what a child knows of all outside it = g(what its parent knows, its sibling's node)
@@ -98,6 +98,6 @@ CONTEXT = Part(
     name="balanced_tree",
     build=BalancedTree,
     about="neighbours joined two by two up to the sentence, and back down: recursive networks without a parser",
-    citation="Li et al. 2017 (recursive, with a parse); Munkhdalai & Yu 2017, §3; Shi et al. 2018, §4",
+    citation="Li et al. 2017 (recursive, with a parse); Munkhdalai & Yu 2017; Shi et al. 2018",
     options=Options,
 )

@@ -16,7 +16,7 @@ from cutaway.tagging.parts import Context, Features, InContext, Lengths, Part, i
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the blocks; the paper has these for CoNLL-2003."""
+    """Options of the blocks."""
 
     filters: int = 300
     """Features of a layer."""
@@ -61,7 +61,7 @@ class IteratedDilated(Context):
 
 
 def _dilated(width: int, filters: int, dilation: int) -> nn.Conv1d:
-    """Begins as the identity where it can (Strubell et al. 2017, §5.1, after Yu & Koltun 2016, §3): deep stacks start gently."""
+    """Begins as the identity where it can (Yu & Koltun 2016, §3): deep stacks start gently."""
     layer = nn.Conv1d(width, filters, 3, padding=dilation, dilation=dilation)
     if width == filters:
         nn.init.normal_(layer.weight, std=0.01)

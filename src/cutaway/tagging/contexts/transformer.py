@@ -1,7 +1,7 @@
 """A transformer encoder of any size, learned from nothing: every word attends to every word of its sentence.
 
 Vaswani et al. (2017, §3.1–3.3), normalised before each part as Xiong et al. (2020) do. Sinusoids do not tell left from right once
-they are projected, which names need (Yan et al. 2019, §3.1): here each head learns a bias for every distance, with its sign
+they are projected, which names need (Yan et al. 2019, §3): here each head learns a bias for every distance, with its sign
 (Shaw, Uszkoreit & Vaswani 2018, §3.2; as a scalar in Raffel et al. 2020, §2.1). Beyond `far` words all distances are one.
 """
 

@@ -1,6 +1,6 @@
 """A recurrent decoder: word by word, it reads the word's features and the tag it gave to the word before, and gives the next tag.
 
-Shen et al. (2018, §3.3): an LSTM begins with a GO tag and is greedy; with beam > 1 it keeps several beginnings. Each step is a
+Shen et al. (2018, §3): an LSTM begins with a GO tag and is greedy; with beam > 1 it keeps several beginnings. Each step is a
 softmax over what the tag scheme allows after the last tag, so that
 
     −log p(tags | words) = −Σₜ log p(yₜ | y₁ … yₜ₋₁, words)
@@ -132,6 +132,6 @@ DECODER = Part(
     name="rnn",
     build=Rnn,
     about="an LSTM that is fed its own last tag; greedy or with a beam",
-    citation="Shen, Yun, Lipton, Kronrod & Anandkumar 2018, §3.3",
+    citation="Shen, Yun, Lipton, Kronrod & Anandkumar 2018, §3",
     options=Options,
 )

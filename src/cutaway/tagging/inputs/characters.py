@@ -18,7 +18,7 @@ from cutaway.tagging.inputs.vocabulary import PADDING, Vocabulary
 from cutaway.tagging.parts import Features, Input
 
 KINDS = ("upper", "lower", "digit", "punctuation", "space", "other")
-"""What a character is, known even of one that was never seen (after Chiu & Nichols 2016, §2.4)."""
+"""What a character is, known even of one that was never seen (after Chiu & Nichols 2016, §2.5)."""
 
 
 @dataclass(frozen=True)

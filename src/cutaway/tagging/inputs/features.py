@@ -3,7 +3,7 @@
     Jean-Luc   kind "mixed initial"   shape Xx-Xx   prefixes j je jea   suffixes c uc luc   gazetteer B of PER
 
 Each value of each feature has a short vector of its own, learned. A gazetteer gives bits: a type has four, for the beginning, the
-inside and the end of its longest entry that is found here, and for an entry of one word (Chiu & Nichols 2016, §2.3).
+inside and the end of its longest entry that is found here, and for an entry of one word (Chiu & Nichols 2016, §2.4).
 """
 
 import re
@@ -120,7 +120,7 @@ _KINDS = (
 
 
 def kind(word: str) -> str:
-    """The kind of a word, as Collobert et al. (2011, §6.3) tell caps, and more that texts of today have."""
+    """The kind of a word, as Collobert et al. (2011) tell caps, and more that texts of today have."""
     for name, pattern in _KINDS:
         if pattern.fullmatch(word):
             return name
@@ -147,6 +147,6 @@ INPUT = Part(
     name=NAME,
     build=HandFeatures,
     about="kind, shape, affixes and gazetteer",
-    citation="Nadeau & Sekine 2007, §3; Collobert et al. 2011, §6.3; Huang, Xu & Yu 2015, §4.2; Chiu & Nichols 2016, §2.3",
+    citation="Nadeau & Sekine 2007, §3; Collobert et al. 2011, §6; Huang, Xu & Yu 2015, §4.2; Chiu & Nichols 2016, §2.4",
     options=Options,
 )

@@ -65,7 +65,7 @@ class Vocabulary:
 
 class Forgetful(nn.Module):
     """In training, takes an item for unknown with the chance α / (α + count), so that the vector of the unknown is learned from
-    what is rare (Kiperwasser & Goldberg 2016, §5; Iyyer et al. 2015). α = 0, or evaluation, changes nothing.
+    what is rare (Kiperwasser & Goldberg 2016, after Iyyer et al. 2015). α = 0, or evaluation, changes nothing.
 
     Raises:
         CutawayError: α is negative.

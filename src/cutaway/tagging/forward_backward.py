@@ -56,9 +56,9 @@ class _LogPartition(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[bad-override]
         lengths, scores, weights, last, alpha, scale, final = ctx.saved_tensors
-        words, slope = len(scores), slope.double()[:, None]
+        words, slope = len(scores), slopes[0].double()[:, None]
         # slopes are taken along: beta of a sentence is multiplied by the derivative of what follows by its log Z
         ending, back = slope * last / final[:, None], weights.T.contiguous()
         beta = torch.zeros_like(alpha)
@@ -71,8 +71,8 @@ class _LogPartition(torch.autograd.Function):
         marginals = alpha * beta
         uses = (alpha[:-1].flatten(0, 1).T @ into[1:].flatten(0, 1)) * weights
         at_end = marginals[lengths - 1, torch.arange(len(lengths), device=lengths.device)]
-        slopes = (marginals.transpose(0, 1), uses, marginals[0].sum(0), at_end.sum(0))
-        return *(x.to(dtype) for x, dtype in zip(slopes, ctx.dtypes, strict=True)), None
+        found = (marginals.transpose(0, 1), uses, marginals[0].sum(0), at_end.sum(0))
+        return *(x.to(dtype) for x, dtype in zip(found, ctx.dtypes, strict=True)), None
 
 
 def _scaled(scores: Tensor, axes: int | tuple[int, ...] = -1) -> tuple[Tensor, Tensor]:

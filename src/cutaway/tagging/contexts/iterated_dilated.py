@@ -66,7 +66,7 @@ def _dilated(width: int, filters: int, dilation: int) -> nn.Conv1d:
     if width == filters:
         nn.init.normal_(layer.weight, std=0.01)
         layer.weight.data[:, :, 1] += nn.init.eye_(layer.weight.new_empty(filters, filters))
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(layer.get_parameter("bias"))
     return layer
 
 

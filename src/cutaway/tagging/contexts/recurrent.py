@@ -24,7 +24,7 @@ class RecurrentOptions:
 class Recurrent(Context):
     """`cell` is nn.LSTM or nn.GRU. Raises `CutawayError` for no layers or no width."""
 
-    def __init__(self, cell: type[nn.RNNBase], width: int, options: RecurrentOptions):
+    def __init__(self, cell: type[nn.LSTM] | type[nn.GRU], width: int, options: RecurrentOptions):
         super().__init__()
         if options.hidden < 1 or options.layers < 1:
             raise CutawayError(f"{options.layers} recurrent layers of width {options.hidden}: give at least 1 of each")

@@ -100,7 +100,8 @@ class Rnn(TagDecoder):
             came, last = way // logp.shape[2], way % logp.shape[2]
             taken.append((came, last, logp[rows, came, last]))
             scores = best.where((t < lengths)[:, None], scores)
-            state = tuple(s.view(1, batch, self.beam, -1)[:, rows, came].flatten(1, 2) for s in state)
+            hidden, memory = (s.view(1, batch, self.beam, -1)[:, rows, came].flatten(1, 2) for s in state)
+            state = (hidden, memory)
         place = torch.zeros_like(rows)
         path, steps = [], []
         for t in reversed(range(words)):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,8 +23,9 @@ class Vocabulary:
     items: tuple[str, ...]
     counts: tuple[int, ...]
 
-    def __post_init__(self):
-        object.__setattr__(self, "_ids", {item: i for i, item in enumerate(self.items, FIRST)})
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {item: i for i, item in enumerate(self.items, FIRST)}
 
     @classmethod
     def of(cls, seen: Iterable[str], least: int = 1) -> "Vocabulary":

@@ -138,8 +138,8 @@ def _no_such(name: str, known: Mapping[str, Any]) -> str:
 
 def _value(value: Any, hint: Any, name: str) -> Any:
     """A value as its type wants it; words are read, so that `8` may be a number."""
-    kinds = get_args(hint) if get_origin(hint) in (types.UnionType,) else (hint,)
-    for kind in kinds:
+    kinds = get_args(hint) if get_origin(hint) is types.UnionType else (hint,)
+    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
         try:
             return _as(value, kind)
         except (TypeError, ValueError):
@@ -175,7 +175,7 @@ def _named(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if get_origin(kind) is tuple:
-        return f"a list of {_named(get_args(kind)[0])}s"
+        return f"a list, each {_named(get_args(kind)[0])}"
     names = {
         bool: "true or false",
         int: "a whole number",

@@ -1,4 +1,4 @@
-"""Every input with every context and every decoder: built, trained a few steps, asked, saved and read back."""
+"""Every input with every context and every decoder, through the room's own tagger: built, trained, asked, saved, read back."""
 
 import json
 from itertools import product
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
 
-from cutaway.tagging.combination import check_combination
+from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
-from cutaway.tagging.parts import contexts, decoders, inputs, part
+from cutaway.tagging.model import new_tagger, same_tagger
+from cutaway.tagging.parts import contexts, decoders, inputs
 
 SENTENCES = [
     Sentence(("Anna", "Meier", "flew", "to", "New", "York"), ("B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC")),
@@ -20,7 +20,6 @@ SENTENCES = [
     Sentence(("she", "went", "to", "Rome", "."), ("O", "O", "O", "B-LOC", "O")),
 ]
 LABELS = ("LOC", "PER")
-LENGTHS = [len(s.words) for s in SENTENCES]
 SMALL = {
     "words": {"dim": 12}, "char_cnn": {"dim": 6, "filters": 8}, "char_lstm": {"dim": 6, "hidden": 5},
     "features": {"least": 1, "dim": 4}, "cnn": {"filters": 12}, "iterated_dilated": {"filters": 12},
@@ -30,32 +29,10 @@ SMALL = {
 }  # fmt: skip
 
 
-class Tagger(nn.Module):
-    """The three axes, put together in the plainest way."""
-
-    def __init__(self, names: tuple[str, ...], context: str, decoder: str, given: dict, known: dict | None = None):
-        super().__init__()
-        check_combination(names, context, decoder, [s.spans() for s in SENTENCES])
-        options = {name: {**SMALL.get(name, {}), **given.get(name, {})} for name in (*names, context, decoder)}
-        parts = {name: part("input", name) for name in names}
-        self.inputs = nn.ModuleDict({
-            name: each.build(SENTENCES, each.options(**options[name])) if known is None
-            else each.build(None, each.options(**options[name]), known[name])
-            for name, each in parts.items()
-        })  # fmt: skip
-        width = sum(each.width for each in self.inputs.values())
-        self.context = part("context", context).build(width, part("context", context).options(**options[context]))
-        chosen = part("decoder", decoder)
-        self.decoder = chosen.build(self.context.width, LABELS, chosen.options(**options[decoder]))
-
-    def features(self) -> tuple[Tensor, Tensor]:
-        batch = {key: x for each in self.inputs.values() for key, x in each.collate(SENTENCES).items()}
-        lengths = torch.tensor(LENGTHS)
-        return self.context(torch.cat([each(batch) for each in self.inputs.values()], dim=2), lengths), lengths
-
-    def loss(self) -> Tensor:
-        targets = self.decoder.targets([s.spans() for s in SENTENCES], LENGTHS)
-        return self.decoder.losses(*self.features(), targets).mean()
+def config_of(names: tuple[str, ...], context: str, decoder: str, encoder: str) -> Config:
+    small = {f"{part}.{name}": x for part in (*names, context, decoder) for name, x in SMALL.get(part, {}).items()}
+    options = small | ({"encoder.name": encoder} if "encoder" in names else {})
+    return Config(inputs=names, context=context, decoder=decoder, intents="off", options=options)
 
 
 @pytest.fixture(scope="module")
@@ -89,23 +66,24 @@ SETS = [(name,) for name in sorted(inputs())] + [("words", "char_cnn", "features
 )  # fmt: skip
 def test_every_cell_of_the_grid(names, context, decoder, encoder):
     torch.manual_seed(0)
-    given = {"encoder": {"name": encoder}}
-    tagger = Tagger(names, context, decoder, given).eval()  # without dropout, so that the loss must fall
+    config = config_of(names, context, decoder, encoder)
+    tagger = new_tagger(config, SENTENCES).eval()  # without dropout, so that the loss must fall
     optimizer = torch.optim.Adam([p for p in tagger.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(6):
         optimizer.zero_grad()
-        loss = tagger.loss()
+        loss = tagger(tagger.collate(SENTENCES)).mean()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 1e-3, losses
-    said = tagger.decoder.decode(*tagger.features())
-    for scored, length in zip(said, LENGTHS, strict=True):
-        assert all(0 <= s.span.start < s.span.end <= length and s.span.type in LABELS for s in scored)
+    said = tagger.read(SENTENCES)
+    for each, sentence in zip(said, SENTENCES, strict=True):
+        assert all(0 <= s.span.start < s.span.end <= len(sentence.words) and s.span.type in LABELS for s in each.spans)
     weights = save({name: x.contiguous() for name, x in tagger.state_dict().items()})
     known = json.loads(json.dumps({name: each.known() for name, each in tagger.inputs.items()}))
-    again = Tagger(names, context, decoder, {"encoder": {"name": "gone"}}, known).eval()
+    again = same_tagger(config_of(names, context, decoder, "gone"), tagger.labels, known).eval()
     again.load_state_dict(load(weights))
-    assert again.decoder.decode(*again.features()) == said
-    assert again.loss().item() == tagger.loss().item()
+    assert again.read(SENTENCES) == said
+    batch = tagger.collate(SENTENCES)
+    assert torch.equal(again(again.collate(SENTENCES)), tagger(batch))

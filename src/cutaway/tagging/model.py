@@ -96,7 +96,7 @@ class Tagger(nn.Module):
             batch |= self.head.targets(sentences)
         return batch
 
-    def features(self, batch: Batch) -> tuple[Features, Float[Tensor, "batch width"]]:
+    def features(self, batch: Batch) -> tuple[Features, Float[Tensor, "batch sentence_width"]]:
         """Of words, ready for the decoder, and of sentences, ready for the head."""
         read = [each.with_sentence(batch) for each in self.inputs.values()]
         words = self.context(self.dropout(torch.cat([words for words, _ in read], -1)), batch["lengths"])

@@ -53,7 +53,7 @@ def enumerated(decoder, features: torch.Tensor) -> dict[tuple[int, ...], float]:
 
 @torch.no_grad()
 def test_the_likeliest_sequence_and_the_probability_of_its_spans(decoder):
-    features, lengths = sentences(4, 1, 3)
+    features, lengths = sentences(4, 1, 3, 4)
     answers = decoder.decode(features, lengths)
     seen = 0
     for row, length, found in zip(features, lengths.tolist(), answers, strict=True):
@@ -122,7 +122,9 @@ def test_only_what_the_scheme_allows_is_found_unless_that_is_wanted():
     read = [schemes.spans([free.tags[t] for t in row]) for row in plain.tolist()]
     assert [[x.span for x in some] for some in free.decode(features, lengths)] == read
     follows, begins, _ = schemes.allowed(free.tags, "IOB2")
-    broken = [not begins[row[0]] or not all(follows[a][b] for a, b in itertools.pairwise(row)) for row in plain.tolist()]
+    broken = [
+        not begins[row[0]] or not all(follows[a][b] for a, b in itertools.pairwise(row)) for row in plain.tolist()
+    ]
     assert any(broken)
     best = tied.chain.best(tied.project(features), lengths).tags[:, 0]
     for row in best.tolist():

@@ -67,7 +67,8 @@ def test_evaluate_tells_types_rejection_and_calibration_and_writes_json(place, c
     told = json.loads((tmp_path / "scores.json").read_text())
     assert told["runs"][0]["n"] == 24
     assert told["runs"][0]["rejection"]["outside"] == 2
-    assert cutaway([*words, "--part", "dev"]) == 0
+    assert cutaway([*words, "--part", "dev", "--near"]) == 0
+    assert "near misses, muc: F1" in capsys.readouterr().out
     assert cutaway([*words, "--part", "tset"]) == 1
     assert "no part 'tset'" in capsys.readouterr().err
 

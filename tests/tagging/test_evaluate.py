@@ -165,6 +165,9 @@ def test_a_model_is_measured_as_its_answers_are(encoder):
     assert whole.confidence.intents != whole.confidence.intents_uncalibrated
     assert (whole.rejection.inside, whole.rejection.outside) == (20, 3)
     assert whole.rejection.rejected_inside == whole.rejection.rejected_outside == 1.0
+    assert whole.relaxed is None
+    near = evaluate(made, data.test, near=True)
+    assert near.relaxed.strict.f1.mean == pytest.approx(whole.scores.spans.f1.mean, abs=1e-6)
     with pytest.raises(CutawayError, match="no sentences"):
         evaluate(made, [])
     with pytest.raises(CutawayError, match="nothing to compare"):
@@ -177,6 +180,7 @@ def test_tables_show_published_rows_beside_ours_only_on_their_test_set():
     told = {
         **found.to_dict(),
         "rejection": None,
+        "relaxed": None,
         "calibration_error": dict.fromkeys(("intents", "intents_uncalibrated", "spans", "spans_uncalibrated"), None),
     }
     assert len(comparison({"ours": [told]}, "atis")[1]) == 1

@@ -134,6 +134,7 @@ def test_what_is_not_pretrained_may_learn_faster(config):
         ({"options": {"encoder.frozen": "perhaps"}}, "encoder.frozen is 'perhaps': it must be true or false"),
         ({"options": {"crf.scheme": "BIOES"}}, "options of crf, but the parts are encoder, none, softmax"),
         ({"decoder": "crf", "options": {"crf.scheme": "IO"}}, "one of IOB2, BIOES"),
+        ({"inputs": ("words", "words")}, "twice"),
     ],
 )
 def test_what_cannot_be_built_is_told_in_one_line(config, change, said):

@@ -92,6 +92,7 @@ def evaluate(
     part: str = "test",
     outside: Path | None = None,
     types: int = 10,
+    near: bool = False,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
 ) -> None:
     """Measure a tagger on sentences with known answers; published numbers stand beside ours where there are such.
@@ -108,6 +109,8 @@ def evaluate(
         Sentences of another domain, which should be rejected.
     types
         How many types of spans to list, the most frequent ones.
+    near
+        Count near misses of spans as well: the four ways of SemEval-2013, and MUC's (wants nervaluate).
     out
         A JSON file for all numbers.
     """
@@ -123,7 +126,7 @@ def evaluate(
     taggers = [load(folder) for folder in runs_of(run)]
     sentences = read_sentences(data, part)
     strange = read_sentences(outside, part) if outside else ()
-    found = [measure(tagger, sentences, outside=strange).to_dict() for tagger in taggers]
+    found = [measure(tagger, sentences, outside=strange, near=near).to_dict() for tagger in taggers]
     name = data.resolve().name
     console = _tell({f"{run}": found}, name if part == "test" else "")
     if types and found[0]["by_type"]:

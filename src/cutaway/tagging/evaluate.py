@@ -9,6 +9,7 @@ from cutaway.core.errors import CutawayError
 from cutaway.tagging.calibration import Calibration, auroc, calibration_error
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.model import Read, Tagger
+from cutaway.tagging.relaxed import Relaxed, relaxed
 from cutaway.tagging.scores import Answer, Scores, score
 
 
@@ -41,23 +42,29 @@ class Evaluation:
     scores: Scores
     confidence: Confidence
     rejection: Rejection | None
+    relaxed: Relaxed | None
+    """Near misses counted, if that was asked for."""
 
     def to_dict(self) -> dict:
         return {
             **self.scores.to_dict(),
             "calibration_error": asdict(self.confidence),
             "rejection": asdict(self.rejection) if self.rejection else None,
+            "relaxed": self.relaxed.to_dict() if self.relaxed else None,
         }
 
 
-def evaluate(tagger: Tagger, sentences: Sequence[Sentence], *, outside: Sequence[Sentence] = ()) -> Evaluation:
+def evaluate(
+    tagger: Tagger, sentences: Sequence[Sentence], *, outside: Sequence[Sentence] = (), near: bool = False
+) -> Evaluation:
     """Scores of a tagger.
 
     Args:
         outside: sentences of another domain, which it should reject.
+        near: count near misses of spans too (`relaxed.py`; wants nervaluate).
 
     Raises:
-        CutawayError: no sentences, or none with labels of the kind that the tagger gives.
+        CutawayError: no sentences, none with labels of the kind that the tagger gives, or nervaluate is not installed.
     """
     if not sentences:
         raise CutawayError("there are no sentences to evaluate on: give some")
@@ -69,7 +76,9 @@ def evaluate(tagger: Tagger, sentences: Sequence[Sentence], *, outside: Sequence
         raise CutawayError(
             "the sentences have neither tags nor intents that the tagger gives: there is nothing to compare"
         )
-    return Evaluation(found, _confidence(tagger, sentences, read), _rejection(tagger, read, outside))
+    pairs = [(s.spans(), a.spans) for s, a in zip(sentences, said, strict=True) if s.tags and a.spans is not None]
+    misses = relaxed([x for x, _ in pairs], [x for _, x in pairs]) if near and pairs else None
+    return Evaluation(found, _confidence(tagger, sentences, read), _rejection(tagger, read, outside), misses)
 
 
 def answers(tagger: Tagger, read: Sequence[Read]) -> list[Answer]:

@@ -56,6 +56,8 @@ def remarks(scores: dict) -> list[str]:
             f"rejected: {rejection['rejected_outside']:.1%} of {rejection['outside']} sentences of another domain, "
             f"{rejection['rejected_inside']:.1%} of its own {rejection['inside']} (AUROC {rejection['auroc']:.3f})"
         )
+    if near := scores["relaxed"]:
+        told += [f"near misses, {way}: F1 {_interval(x['f1'])}" for way, x in near.items()]
     return told
 
 

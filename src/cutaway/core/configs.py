@@ -62,7 +62,7 @@ def changed(config: T, given: Mapping[str, Any], where: str = "") -> T:
             news[name] = {**now, **_flat(value)}
         else:
             news[name] = _value(value, hints[name], f"{where}{name}")
-    return replace(config, **news)
+    return replace(config, **news)  # type: ignore[type-var]
 
 
 def table(config: Any) -> dict[str, Any]:
@@ -109,13 +109,13 @@ def leaves(kind: type) -> list[tuple[tuple[str, ...], Any, Any]]:
 @cache
 def docs(kind: type) -> dict[str, str]:
     """What is written below each field of a dataclass."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
-    neighbours = pairwise(body)
-    return {
-        a.target.id: " ".join(b.value.value.split())
-        for a, b in neighbours
-        if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant)
-    }
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    found = {}
+    for a, b in pairwise(getattr(definition, "body", ())):
+        match a, b:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
 
 
 def _default(f: Field) -> Any:

@@ -8,7 +8,7 @@ import torch
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.calibration import Calibration, auroc, calibration_error
 from cutaway.tagging.data import Sentence
-from cutaway.tagging.model import Read, Tagger
+from cutaway.tagging.model import Read, Tagger, intent_scores
 from cutaway.tagging.relaxed import Relaxed, relaxed
 from cutaway.tagging.scores import Answer, Scores, score
 
@@ -85,7 +85,7 @@ def answers(tagger: Tagger, read: Sequence[Read]) -> list[Answer]:
     """What the model says, without its confidences."""
     intents = [None] * len(read)
     if tagger.head and read:
-        chosen = tagger.head.choose(torch.stack([each.intents for each in read]))
+        chosen = tagger.head.choose(intent_scores(read))
         intents = [tuple(intent.name for intent in some) for some in chosen]
     return [
         Answer([found.span for found in each.spans] if tagger.decoder else None, some)
@@ -97,7 +97,7 @@ def confidences(tagger: Tagger, read: Sequence[Read], calibration: Calibration) 
     """How sure the model is of the likeliest intent of each sentence."""
     if not tagger.head or not read:
         return []
-    scores = torch.stack([each.intents for each in read]) / calibration.intent_temperature
+    scores = intent_scores(read) / calibration.intent_temperature
     return tagger.head.probabilities(scores).amax(-1).tolist()
 
 
@@ -105,7 +105,7 @@ def _confidence(tagger: Tagger, sentences: Sequence[Sentence], read: Sequence[Re
     def of_intents(calibration: Calibration) -> float | None:
         mine = [i for i, s in enumerate(sentences) if s.intents and tagger.head]
         sure = confidences(tagger, [read[i] for i in mine], calibration)
-        best = [tagger.labels.intents[int(read[i].intents.argmax())] for i in mine]
+        best = [tagger.labels.intents[k] for k in intent_scores([read[i] for i in mine]).argmax(-1)] if mine else []
         mode = tagger.config.intents
         right = [
             name == sentences[i].intent if mode == "label" else name in sentences[i].intents

@@ -18,7 +18,7 @@ from cutaway.tagging.config import Config
 from cutaway.tagging.corpus import Corpus
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.evaluate import answers, confidences
-from cutaway.tagging.model import Tagger, new_tagger
+from cutaway.tagging.model import Tagger, intent_scores, new_tagger
 from cutaway.tagging.scores import quick
 
 
@@ -27,7 +27,8 @@ class TaggingTask(Task):
     accuracy, as far as there are such."""
 
     def __init__(self, tagger: Tagger, corpus: Corpus):
-        self.model, self.corpus = tagger, corpus
+        self.model = self.tagger = tagger
+        self.corpus = corpus
         self._lengths = tagger.sizes(corpus.train)
 
     @property
@@ -39,20 +40,19 @@ class TaggingTask(Task):
         return self._lengths
 
     def collate(self, samples: Sequence[int]) -> Batch:
-        return self.model.collate([self.corpus.train[i] for i in samples])
+        return self.tagger.collate([self.corpus.train[i] for i in samples])
 
     def losses(self, model: nn.Module, batch: Batch) -> Float[Tensor, " batch"]:
         return model(batch)
 
     def groups(self) -> Sequence[dict]:
-        config = self.model.config
-        return usual_groups(
-            self.model, config.training.weight_decay, multiples=dict.fromkeys(self.model.fresh(), config.fresh_lr)
-        )
+        config = self.tagger.config
+        multiples = dict.fromkeys(self.tagger.fresh(), config.fresh_lr)
+        return usual_groups(self.tagger, config.training.weight_decay, multiples=multiples)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        said = answers(self.model, self.model.read(self.corpus.dev))
-        scores = quick(self.corpus.dev, said, mode=self.model.config.intents)
+        said = answers(self.tagger, self.tagger.read(self.corpus.dev))
+        scores = quick(self.corpus.dev, said, mode=self.tagger.config.intents)
         return {**scores, "score": sum(scores.values()) / max(len(scores), 1)}
 
 
@@ -101,10 +101,10 @@ def calibrated(tagger: Tagger, corpus: Corpus) -> Calibration:
     """Temperatures and the threshold of rejection, all chosen on dev."""
     read = tagger.read(corpus.dev)
     hot = 1.0
-    if tagger.head and (mine := [i for i, s in enumerate(corpus.dev) if _known(tagger, s)]):
-        scores = torch.stack([read[i].intents for i in mine])
-        targets = tagger.head.targets([corpus.dev[i] for i in mine])
-        hot = calibrating.intent_temperature(lambda t: tagger.head.losses(scores / t, targets).mean().item())
+    if (head := tagger.head) and (mine := [i for i, s in enumerate(corpus.dev) if _known(tagger, s)]):
+        scores = intent_scores([read[i] for i in mine])
+        targets = head.targets([corpus.dev[i] for i in mine])
+        hot = calibrating.intent_temperature(lambda t: head.losses(scores / t, targets).mean().item())
     pairs = [
         (found.confidence, found.span in there)
         for sentence, each in zip(corpus.dev, read, strict=True)

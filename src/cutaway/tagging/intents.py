@@ -6,7 +6,7 @@ combination can be found; the likeliest one is always given, so that no sentence
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,9 +35,9 @@ def known_intents(sentences: Sequence[Sentence], mode: str) -> list[str]:
 
 
 class IntentHead(nn.Module):
-    """One linear layer; softmax over labels, or a sigmoid for each member of a set."""
+    """One linear layer; softmax over labels (`mode` is "label"), or a sigmoid for each member of a set ("set")."""
 
-    def __init__(self, width: int, names: Sequence[str], mode: Literal["label", "set"], dropout: float):
+    def __init__(self, width: int, names: Sequence[str], mode: str, dropout: float):
         super().__init__()
         self.names, self.mode = tuple(names), mode
         self.number = {name: i for i, name in enumerate(names)}

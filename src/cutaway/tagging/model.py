@@ -13,7 +13,7 @@ the whole sequence.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ from cutaway.tagging.combination import check_combination
 from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import IntentHead, known_intents
-from cutaway.tagging.parts import Decoder, Features, Part, Scored, part
+from cutaway.tagging.parts import Context, Decoder, Features, Input, Part, Scored, part
 
 Batch = dict[str, Tensor]
 MOST = 4096
@@ -60,20 +60,27 @@ class Read(NamedTuple):
     """Scores before softmax or sigmoid."""
 
 
+def intent_scores(read: Sequence[Read]) -> Float[Tensor, "sentence intent"]:
+    """Those of several sentences, as one tensor."""
+    return torch.stack([each.intents for each in read if each.intents is not None])
+
+
 class Tagger(nn.Module):
     """A tagger. Made by `new_tagger` from training sentences, or by `store.load` from a folder."""
 
-    def __init__(self, config: Config, labels: Labels, inputs: nn.ModuleDict):
+    def __init__(self, config: Config, labels: Labels, inputs: Mapping[str, Input]):
         super().__init__()
-        self.config, self.labels, self.inputs = config, labels, inputs
+        self.config, self.labels = config, labels
+        self.inputs = cast("Mapping[str, Input]", nn.ModuleDict(inputs))
         self.calibration = Calibration()
         self.dropout = nn.Dropout(config.dropout)
         context = part("context", config.context)
-        self.context = context.build(sum(x.width for x in inputs.values()), _options(context, config))
+        width = sum(each.width for each in inputs.values())
+        self.context = cast(Context, context.build(width, _options(context, config)))
         self.decoder: Decoder | None = None
         if labels.spans:
             decoder = part("decoder", config.decoder)
-            self.decoder = decoder.build(self.context.width, labels.spans, _options(decoder, config))
+            self.decoder = cast(Decoder, decoder.build(self.context.width, labels.spans, _options(decoder, config)))
         self.head: IntentHead | None = None
         if labels.intents:
             width = sum(x.sentence_width for x in inputs.values()) or self.context.width
@@ -129,7 +136,7 @@ class Tagger(nn.Module):
             words, whole = self.features(batch)
             spans = self.decoder.decode(words, batch["lengths"]) if self.decoder else [[] for _ in some]
             scores = self.head(whole).cpu() if self.head else [None] * len(some)
-            found |= {i: Read(*each) for i, *each in zip(some, spans, scores, strict=True)}
+            found |= {i: Read(a, b) for i, a, b in zip(some, spans, scores, strict=True)}
         self.train(was)
         return [found[i] for i in range(len(sentences))]
 
@@ -167,15 +174,15 @@ def new_tagger(config: Config, sentences: Sequence[Sentence]) -> Tagger:
     for each in used:
         _options(each, config)  # what is wrong is told before anything large is read
     labels = Labels.of(sentences, config)
-    made = {name: each.build(sentences, _options(each, config)) for name, each in parts.items()}
-    return Tagger(config, labels, nn.ModuleDict(made))
+    made = {name: cast(Input, each.build(sentences, _options(each, config))) for name, each in parts.items()}
+    return Tagger(config, labels, made)
 
 
 def same_tagger(config: Config, labels: Labels, known: Mapping[str, dict[str, Any]]) -> Tagger:
     """A tagger of the same shape as one that was made before, to be filled with its weights; `known` is by input."""
     parts = {name: part("input", name) for name in config.inputs}
-    made = {name: each.build(None, _options(each, config), known[name]) for name, each in parts.items()}
-    return Tagger(config, labels, nn.ModuleDict(made))
+    made = {name: cast(Input, each.build(None, _options(each, config), known[name])) for name, each in parts.items()}
+    return Tagger(config, labels, made)
 
 
 def _options(part: Part, config: Config) -> Any:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.data import MOST_WORDS, Sentence
 from cutaway.tagging.intents import Intent
-from cutaway.tagging.model import Read, Tagger
+from cutaway.tagging.model import Read, Tagger, intent_scores
 
 
 class Slot(NamedTuple):
@@ -44,13 +42,10 @@ class Frame:
 
     def __str__(self) -> str:
         """The sentence, and below it a line for every intent and slot."""
-        rows = [("intent", intent.name, "", intent.confidence) for intent in self.intents]
-        rows += [("slot", slot.type, slot.text, slot.confidence) for slot in self.slots]
-        wide = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-        lines = [
-            f"  {kind:<{wide[0]}}  {name:<{wide[1]}}  {text:<{wide[2]}}  {confidence:5.1%}"
-            for kind, name, text, confidence in rows
-        ]
+        rows = [("intent", intent.name, "", f"{intent.confidence:5.1%}") for intent in self.intents]
+        rows += [("slot", slot.type, slot.text, f"{slot.confidence:5.1%}") for slot in self.slots]
+        wide = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
+        lines = ["  " + "  ".join(f"{x:<{n}}" for x, n in zip(row, wide, strict=True)).rstrip() for row in rows]
         said = ["  rejected: seems to be of another domain"] if self.rejected else []
         return "\n".join([" ".join(self.words), *said, *(lines or ["  nothing found"])])
 
@@ -74,8 +69,7 @@ def _frame(tagger: Tagger, words: tuple[str, ...], read: Read) -> Frame:
     calibration = tagger.calibration
     intents: tuple[Intent, ...] = ()
     if tagger.head:
-        scores = read.intents / calibration.intent_temperature
-        (intents,) = tagger.head.choose(torch.atleast_2d(scores))
+        (intents,) = tagger.head.choose(intent_scores([read]) / calibration.intent_temperature)
     slots = tuple(
         Slot(span.type, " ".join(words[span.start : span.end]), span.start, span.end, calibration.of_span(confidence))
         for span, confidence in read.spans

@@ -8,7 +8,8 @@ from cutaway.tagging.paper import SENTENCES, published
 
 THREE = {"intent_accuracy": "intent accuracy", "spans.f1": "span F1", "frame_accuracy": "frame accuracy"}
 """The numbers that every paper gives."""
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+Table = tuple[tuple[str, ...], list[tuple]]
+"""The header, and rows of as many words."""
 
 
 def comparison(runs: Mapping[str, Sequence[dict]], data: str) -> Table:

@@ -166,6 +166,40 @@ def predict(
             print(writing.dumps(frame.to_dict(), ensure_ascii=False) if json else f"{frame}\n", flush=True)
 
 
+@tagging.command
+def next_to_label(
+    run: Path,
+    sentences: Path,
+    *,
+    n: Annotated[int, Parameter(alias="-n")] = 10,
+    json: bool = False,
+) -> None:
+    """Which sentences to label next: those of which the tagger is least sure.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tagging fit`.
+    sentences
+        A text file, one sentence a line.
+    n
+        How many.
+    json
+        One JSON object a line.
+    """
+    import json as writing
+
+    from cutaway.tagging.active import next_to_label as choose
+    from cutaway.tagging.corpus import read_plain
+    from cutaway.tagging.store import load
+
+    tagger = load(run)
+    for place, sentence, unsure in choose(tagger, read_plain(sentences), n):
+        text = " ".join(sentence.words)
+        told = {"place": place + 1, "text": text, "uncertainty": unsure}
+        print(writing.dumps(told, ensure_ascii=False) if json else f"{unsure:.3f}  {text}")
+
+
 @tagging.command(name="config")
 def show_config(
     config: Path | None = None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutaway.core.errors import CutawayError
-from cutaway.tagging.data import Sentence, read_columns, read_joint
+from cutaway.tagging.data import Sentence, read_columns, read_joint, text_lines
 
 NAMES = {"train": ("train",), "dev": ("dev", "valid", "val"), "test": ("test",)}
 """How the parts of a data set are called."""
@@ -80,6 +80,14 @@ def read_sentences(path: str | Path, part: str | None = None) -> list[Sentence]:
     if path.is_dir():
         raise CutawayError(f"{path} has no seq.in: give a folder with seq.in, seq.out and label, or a file of columns")
     return read_columns(path)
+
+
+def read_plain(path: str | Path) -> list[Sentence]:
+    """A text file with a sentence on each line, words between spaces; empty lines are left out. Raises as `read_sentences`."""
+    found = [Sentence(tuple(words)) for line in text_lines(Path(path)) if (words := line.split())]
+    if not found:
+        raise CutawayError(f"{path} has no sentences: give a file with at least one")
+    return found
 
 
 def _one(folder: Path, part: str) -> Path | None:

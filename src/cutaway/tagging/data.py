@@ -89,7 +89,7 @@ def read_joint(folder: str | Path, *, scheme: str = "IOB2", several: str = "#") 
     """
     folder = Path(folder)
     files = [folder / name for name in ("seq.in", "seq.out", "label")]
-    columns = [_lines(file) for file in files]
+    columns = [text_lines(file) for file in files]
     counts = [len(lines) for lines in columns]
     if len(set(counts)) > 1:
         told = ", ".join(f"{file.name} {n}" for file, n in zip(files, counts, strict=True))
@@ -149,7 +149,7 @@ def _in_iob2(sentences: list[Sentence], scheme: str, path: Path) -> list[Sentenc
 def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Lines without an empty one between them, and the number of the first."""
     block: list[str] = []
-    for n, line in enumerate([*_lines(path), ""], 1):
+    for n, line in enumerate([*text_lines(path), ""], 1):
         if line.strip():
             block.append(line)
         elif block:
@@ -157,7 +157,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
             block = []
 
 
-def _lines(path: Path) -> list[str]:
+def text_lines(path: Path) -> list[str]:
     """Of a text file: UTF-8 with or without a byte-order mark, any line ends."""
     try:
         text = path.read_text(encoding="utf-8-sig")

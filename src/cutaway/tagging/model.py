@@ -11,9 +11,9 @@ The second term is a sum over words, or, for slot_loss "mean", that sum divided 
 the whole sequence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import IntentHead, known_intents
 from cutaway.tagging.parts import Context, Decoder, Features, Input, Part, Scored, part
 
+T = TypeVar("T")
 Batch = dict[str, Tensor]
 MOST = 4096
 """Words or pieces in flight, padding included, while sentences are read."""
@@ -124,19 +125,41 @@ class Tagger(nn.Module):
             loss = loss + self.config.slot_weight * (spans / lengths if self.config.slot_loss == "mean" else spans)
         return loss
 
-    @torch.no_grad()
     def read(self, sentences: Sequence[Sentence]) -> list[Read]:
         """Spans and intents of every sentence, in the order given. Tags and intents that they have are not looked at."""
+
+        def of(words: Features, whole: Tensor, lengths: Tensor) -> list[Read]:
+            spans = self.decoder.decode(words, lengths) if self.decoder else [[] for _ in words]
+            scores = self.head(whole).cpu() if self.head else [None] * len(words)
+            return [Read(a, b) for a, b in zip(spans, scores, strict=True)]
+
+        return self._each(sentences, of)
+
+    def uncertainty(self, sentences: Sequence[Sentence]) -> list[float]:
+        """How unsure the model is of each sentence: of its intent or of its spans, whichever is worse, from 0 to 1."""
+
+        def of(words: Features, whole: Tensor, lengths: Tensor) -> list[float]:
+            unsure = words.new_zeros(len(words))
+            if self.head:
+                sure = self.head.probabilities(self.head(whole) / self.calibration.intent_temperature)
+                sure = sure if self.head.mode == "label" else torch.maximum(sure, 1 - sure)
+                unsure = 1 - (sure.amax(-1) if self.head.mode == "label" else sure.amin(-1))
+            if self.decoder:
+                unsure = torch.maximum(unsure, self.decoder.uncertainty(words, lengths))
+            return unsure.tolist()
+
+        return self._each(sentences, of)
+
+    @torch.no_grad()
+    def _each(self, sentences: Sequence[Sentence], of: Callable[[Features, Tensor, Tensor], list[T]]) -> list[T]:
+        """What `of` makes of the features of each sentence, in the order given; sentences of like length go together."""
         was, device = self.training, next(self.parameters()).device
         self.eval()
-        found: dict[int, Read] = {}
+        found: dict[int, T] = {}
         for some in _batches(self.sizes(sentences)):
             batch = self.collate([sentences[i] for i in some], targets=False)
             batch = {name: x.to(device) for name, x in batch.items()}
-            words, whole = self.features(batch)
-            spans = self.decoder.decode(words, batch["lengths"]) if self.decoder else [[] for _ in some]
-            scores = self.head(whole).cpu() if self.head else [None] * len(some)
-            found |= {i: Read(a, b) for i, a, b in zip(some, spans, scores, strict=True)}
+            found |= dict(zip(some, of(*self.features(batch), batch["lengths"]), strict=True))
         self.train(was)
         return [found[i] for i in range(len(sentences))]
 

@@ -167,6 +167,49 @@ def predict(
 
 
 @tagging.command
+def shrink(
+    run: Path,
+    *,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    data: Annotated[Path, Parameter(alias="-d")],
+    part: str = "test",
+) -> None:
+    """A tagger in 8 bits: a quarter of the size, faster on a CPU; what it costs in accuracy is measured.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tagging fit`.
+    out
+        The folder of the small tagger; default RUN-int8.
+    data
+        A folder as for fit, of which PART is taken, to measure both on.
+    part
+        test, dev or train.
+    """
+    from cutaway.core.configs import table
+    from cutaway.core.runs import new_run
+    from cutaway.tagging.corpus import read_sentences
+    from cutaway.tagging.evaluate import evaluate as measure
+    from cutaway.tagging.shrink import cost, shrunk
+    from cutaway.tagging.store import load, save
+
+    folder = out or free(run.with_name(f"{run.name}-int8"))
+    sentences, tagger = read_sentences(data, part), load(run)
+    small = shrunk(tagger)
+    costs = {name: cost(each, sentences[:200]) for name, each in (("float32", tagger), ("int8", small))}
+    scores = {name: [measure(x, sentences).to_dict()] for name, x in (("float32", tagger), ("int8", small))}
+    with new_run(folder, config=table(tagger.config), command=command_line(), shrunk_from=str(run)) as made:
+        save(small, made.folder / "model")
+        made.json("scores.json", {part: scores["int8"][0]})
+        made.json("shrink.json", {name: {**costs[name].to_dict(), **scores[name][0]} for name in costs})
+    _tell(scores, "")
+    for name, each in costs.items():
+        print(f"{name}: {each.mebibytes:.1f} MiB, {each.milliseconds:.1f} ms a sentence on one thread")
+    print(f"Written to {folder}.")
+
+
+@tagging.command
 def next_to_label(
     run: Path,
     sentences: Path,

@@ -74,6 +74,7 @@ class Tagger(nn.Module):
         self.config, self.labels = config, labels
         self.inputs = cast("Mapping[str, Input]", nn.ModuleDict(inputs))
         self.calibration = Calibration()
+        self.int8 = False
         self.dropout = nn.Dropout(config.dropout)
         context = part("context", config.context)
         width = sum(each.width for each in inputs.values())

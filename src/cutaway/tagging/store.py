@@ -1,6 +1,6 @@
 """A tagger on disk: weights in safetensors, everything else in JSON. It opens without the encoder it was made from.
 
-model.json            configuration, labels, calibration
+model.json            configuration, labels, calibration, whether weights are of 8 bits
 weights.safetensors   all of them
 INPUT/NAME.json       what an input knows: an encoder's config and tokenizer, a vocabulary
 """
@@ -15,6 +15,7 @@ from cutaway.core.runs import put
 from cutaway.tagging.calibration import Calibration
 from cutaway.tagging.config import Config
 from cutaway.tagging.model import Labels, Tagger, same_tagger
+from cutaway.tagging.shrink import in_int8
 
 FORMAT = 1
 
@@ -28,6 +29,7 @@ def save(tagger: Tagger, folder: Path) -> None:
         "config": table(tagger.config),
         "labels": asdict(tagger.labels),
         "calibration": asdict(tagger.calibration),
+        "int8": tagger.int8,
     }
     for name, each in tagger.inputs.items():
         for key, known in each.known().items():
@@ -59,6 +61,8 @@ def load(folder: str | Path) -> Tagger:
             for name in config.inputs
         }
         tagger = same_tagger(config, labels, known)
+        if about["int8"]:
+            in_int8(tagger)
         tagger.load_state_dict(load_file(place / "weights.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CutawayError(f"{place} cannot be opened ({' '.join(str(error).split())[:200]}): fit it again") from error

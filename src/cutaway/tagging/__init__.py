@@ -16,6 +16,6 @@ The model
 Its life
     fit.py           training, and calibration on dev (calibration.py)
     evaluate.py      scores.py: exact matches; relaxed.py: near ones; show.py: tables; paper.py: published numbers
-    predict.py       frames of plain text
-    store.py         on disk; run.py: a training as a run folder
+    predict.py       frames of plain text; active.py: which sentences to label next
+    store.py         on disk; run.py: a training as a run folder; shrink.py: in 8 bits
 """

@@ -63,9 +63,8 @@ ABLATIONS = {
 
 def measure(corpus: Corpus, config: Config, other: Corpus, folder: Path, progress: Progress) -> dict:
     """One cell: trained in `folder`, where what an earlier start has done is taken up again."""
-    if not (folder / "scores.json").exists():
-        fit_run(config, corpus, folder, command="benchmarks/tagging_joint.py", progress=progress, resume=True)
-    told = {part: _short(x) for part, x in json.loads((folder / "scores.json").read_text()).items()}
+    scores = fit_run(config, corpus, folder, command="benchmarks/tagging_joint.py", progress=progress, resume=True)
+    told = {part: _short(x) for part, x in scores.items()}
     told["test"]["rejection"] = evaluate(load(folder), corpus.test, outside=other.test).to_dict()["rejection"]
     manifest = json.loads((folder / "manifest.json").read_text())
     facts = ("seconds", "peak_memory_gib", "parameters", "best_step", "data_sha256", "versions", "hardware")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cutaway.core.errors import CutawayError
+from cutaway.core.runs import finished, new_run
 from cutaway.core.scores import OverSeeds
 from cutaway.core.seeds import flat, over_seeds, runs_of, summary
 
@@ -24,17 +25,14 @@ def test_a_single_seed_is_the_folder_itself(tmp_path):
     assert runs_of(tmp_path / "out") == [tmp_path / "out"]
 
 
-def test_several_have_a_summary_and_those_done_are_not_done_again(tmp_path):
+def test_several_have_a_summary(tmp_path):
     over_seeds(tmp_path, [1, 10], one)
     told = json.loads((tmp_path / "summary.json").read_text())
     assert told["seeds"] == [1, 10]
     assert told["test.f1"]["values"] == [0.1, 1.0]
     assert told["test.f1"]["mean"] == pytest.approx(0.55)
     assert told["test.f1"]["sd"] == pytest.approx(0.9 / math.sqrt(2))
-    asked = []
-    over_seeds(tmp_path, [1, 10, 2], lambda s, f: (asked.append(s), one(s, f))[1], resume=True)
-    assert asked == [2]
-    assert json.loads((tmp_path / "summary.json").read_text())["test.f1"]["values"] == [0.1, 1.0, 0.2]
+    one(2, tmp_path / "seed-2")
     assert [x.name for x in runs_of(tmp_path)] == ["seed-1", "seed-2", "seed-10"]
 
 
@@ -56,3 +54,15 @@ def test_one_seed_has_no_deviation():
 def test_seeds_are_different_ones(tmp_path, seeds):
     with pytest.raises(CutawayError, match="--seeds are"):
         over_seeds(tmp_path, seeds, one)
+
+
+def test_a_finished_run_is_known_by_its_settings(tmp_path):
+    config = {"a": 1, "inner": {"b": "x"}}
+    assert finished(tmp_path / "run", config=config) is None
+    with new_run(tmp_path / "run", config=config, seed=3) as run:
+        run.json("scores.json", {"n": 5})
+    assert finished(tmp_path / "run", config=config, seed=3) == {"n": 5}
+    with pytest.raises(CutawayError, match=r"another run \(seed differ\)"):
+        finished(tmp_path / "run", config=config, seed=4)
+    with pytest.raises(CutawayError, match=r"another run \(config.toml differ\)"):
+        finished(tmp_path / "run", config={**config, "a": 2}, seed=3)

@@ -59,7 +59,7 @@ def fit(
 
     from cutaway.core.progress import Progress, TerminalProgress
     from cutaway.core.runs import leads
-    from cutaway.core.seeds import over_seeds
+    from cutaway.core.seeds import over_seeds, runs_of
     from cutaway.tagging.corpus import read_corpus, read_sentences
     from cutaway.tagging.run import fit_run
 
@@ -75,13 +75,11 @@ def fit(
         seeded = replace(chose, training=replace(chose.training, seed=seed))
         return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
 
-    found = over_seeds(folder, seeds or (chose.training.seed,), one, resume=resume)
-    if not leads():
-        return
-    for part in ("dev", "test"):
-        if some := [each[part] for each in found if part in each]:
-            _tell({f"{corpus.name} {part}": some}, corpus.name if part == "test" else "")
-    print(f"Written to {folder}. Try: cutaway tagging predict {folder}{'/seed-0' * (len(found) > 1)} TEXT")
+    found = over_seeds(folder, seeds or (chose.training.seed,), one)
+    if leads():
+        _tell_parts(corpus.name, found)
+        first = runs_of(folder)[0]
+        print(f"Written to {folder}. Try: cutaway tagging predict {first} TEXT")
 
 
 @tagging.command
@@ -278,6 +276,13 @@ def parts() -> None:
             for p in getattr(known, axis)().values()
         ]
         new_console().print(listing((axis, "what it is", "options", "source"), rows))
+
+
+def _tell_parts(name: str, found: list[dict]) -> None:
+    """Dev and test, as far as there are such."""
+    for part in ("dev", "test"):
+        if some := [each[part] for each in found if part in each]:
+            _tell({f"{name} {part}": some}, name if part == "test" else "")
 
 
 def _tell(runs: dict[str, list[dict]], data: str) -> Any:

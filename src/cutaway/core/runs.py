@@ -108,6 +108,23 @@ def new_run(folder: str | Path, *, config: dict, command: str = "", **about) -> 
         raise
 
 
+def finished(folder: Path, *, config: dict, **about) -> dict | None:
+    """The scores of a run that is there already; None if it is not.
+
+    Raises:
+        CutawayError: it was made with other settings, or `about` says otherwise than its manifest.
+    """
+    if not (folder / "scores.json").is_file():
+        return None
+    made = json.loads((folder / "manifest.json").read_text())
+    other = [name for name, x in about.items() if made.get(name) != x]
+    if (folder / "config.toml").read_text() != toml(config):
+        other.append("config.toml")
+    if other:
+        raise CutawayError(f"{folder} is another run ({', '.join(other)} differ): choose another --out, or remove it")
+    return json.loads((folder / "scores.json").read_text())
+
+
 def _sweep(folder: Path) -> None:
     """Removes what processes that were killed, more than a day ago, left half-built beside a run folder."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):

@@ -27,24 +27,19 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def over_seeds(
-    out: Path, seeds: Sequence[int], one: Callable[[int, Path], Mapping[str, Any]], *, resume: bool = False
+    out: Path, seeds: Sequence[int], one: Callable[[int, Path], Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Calls `one(seed, folder)` for every seed; with several, writes their summary.
 
     Args:
         one: makes the run folder, and returns its scores: numbers, by name and perhaps by part of the data.
-        resume: seeds whose folder is there already are not done again; `one` is then not called and their `scores.json` is read.
 
     Raises:
         CutawayError: no seeds, or one twice.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise CutawayError(f"--seeds are {' '.join(map(str, seeds)) or 'none'}: give different ones, at least one")
-    found = []
-    for seed in seeds:
-        folder = folder_of(out, seed, seeds)
-        done = folder / "scores.json"
-        found.append(json.loads(done.read_text()) if resume and done.is_file() else one(seed, folder))
+    found = [one(seed, folder_of(out, seed, seeds)) for seed in seeds]
     if len(seeds) > 1 and leads():
         told = {"seeds": list(seeds), **_dicts(summary([flat(each) for each in found]))}
         put(out / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cutaway.core.configs import table
 from cutaway.core.progress import Progress
-from cutaway.core.runs import leads, new_run
+from cutaway.core.runs import finished, leads, new_run
 from cutaway.tagging.config import Config
 from cutaway.tagging.corpus import Corpus
 from cutaway.tagging.evaluate import evaluate
@@ -30,16 +30,19 @@ def fit_run(
 
     Checkpoints lie beside the folder, in `.NAME.training`, until it is there. On several ranks (`torchrun`) one of them writes.
 
+    Args:
+        resume: go on from checkpoints that are there; a run that is there and the same is not made again.
+
     Raises:
         CutawayError: as `fit`; or the folder is there already.
     """
+    about = {"seed": config.training.seed, "data": corpus.name, "data_sha256": corpus.sha256}
+    if resume and (scores := finished(out, config=table(config), **about)) is not None:
+        return scores
     checkpoints = out.with_name(f".{out.name}.training")
-    facts = {
-        "seed": config.training.seed, "data": corpus.name, "data_sha256": corpus.sha256,
-        "sentences": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
-        "dev_from_train": corpus.dev_from_train,
-    }  # fmt: skip
-    with new_run(out, config=table(config), command=command, **facts) if leads() else nullcontext() as run:
+    about["sentences"] = {part: len(getattr(corpus, part)) for part in ("train", "dev", "test")}
+    about["dev_from_train"] = corpus.dev_from_train
+    with new_run(out, config=table(config), command=command, **about) if leads() else nullcontext() as run:
         fitted = fit(config, corpus, checkpoints, progress=progress, resume=resume, trackers=trackers)
         if run is None:
             return {}

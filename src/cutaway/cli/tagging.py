@@ -1,7 +1,7 @@
 """`cutaway tagging`: intents, slots and named entities."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -278,7 +278,7 @@ def parts() -> None:
         new_console().print(listing((axis, "what it is", "options", "source"), rows))
 
 
-def _tell_parts(name: str, found: list[dict]) -> None:
+def _tell_parts(name: str, found: Sequence[Mapping]) -> None:
     """Dev and test, as far as there are such."""
     for part in ("dev", "test"):
         if some := [each[part] for each in found if part in each]:

@@ -36,7 +36,7 @@ def fit_run(
     Raises:
         CutawayError: as `fit`; or the folder is there already.
     """
-    about = {"seed": config.training.seed, "data": corpus.name, "data_sha256": corpus.sha256}
+    about: dict = {"seed": config.training.seed, "data": corpus.name, "data_sha256": corpus.sha256}
     if resume and (scores := finished(out, config=table(config), **about)) is not None:
         return scores
     checkpoints = out.with_name(f".{out.name}.training")

@@ -23,8 +23,7 @@ from cutaway.core.configs import table
 from cutaway.core.progress import Progress, TerminalProgress
 from cutaway.core.runs import put
 from cutaway.core.scores import OverSeeds
-from cutaway.core.training import Training
-from cutaway.tagging.config import Config
+from cutaway.tagging.config import PAPER, Config
 from cutaway.tagging.corpus import Corpus, read_corpus
 from cutaway.tagging.evaluate import evaluate
 from cutaway.tagging.paper import published
@@ -36,18 +35,17 @@ WORK = Path.home() / ".cache" / "cutaway-benchmarks" / "tagging-joint"
 DATA = ("atis", "snips")
 SEEDS = (0, 1, 2)
 
-TUNED = Training(epochs=20, batch=32, lr=2e-4, warmup=0.1, schedule="linear", patience=6)
-ENCODER = Config(fresh_lr=5.0, training=TUNED)
+ENCODER = Config()
 SYSTEMS = {
     "BiLSTM-CRF, no pretraining": Config(
         inputs=("words", "char_cnn"), context="bilstm", decoder="crf", dropout=0.3,
-        training=replace(TUNED, epochs=40, lr=2e-3, patience=10),
+        fresh_lr=1.0, training=replace(ENCODER.training, epochs=40, lr=2e-3, patience=10),
     ),
     "minilm-l6": ENCODER,
     "minilm-l6 + CRF": replace(ENCODER, decoder="crf"),
 }  # fmt: skip
 ABLATIONS = {
-    "minilm-l6, settings of the paper": Config(),
+    "minilm-l6, training of the paper": PAPER,
     "minilm-l6 + CRF, BIOES inside": replace(ENCODER, decoder="crf", options={"crf.scheme": "BIOES"}),
     "minilm-l6 + CRF, mean of the words for the intent": replace(
         ENCODER, decoder="crf", options={"encoder.sentence": "mean"}

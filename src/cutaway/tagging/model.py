@@ -154,14 +154,16 @@ class Tagger(nn.Module):
     @torch.no_grad()
     def _each(self, sentences: Sequence[Sentence], of: Callable[[Features, Tensor, Tensor], list[T]]) -> list[T]:
         """What `of` makes of the features of each sentence, in the order given; sentences of like length go together."""
-        was, device = self.training, next(self.parameters()).device
-        self.eval()
+        learning, device = self.training, next(self.parameters()).device
+        if learning:  # walking through all modules takes as long as a layer
+            self.eval()
         found: dict[int, T] = {}
         for some in _batches(self.sizes(sentences)):
             batch = self.collate([sentences[i] for i in some], targets=False)
             batch = {name: x.to(device) for name, x in batch.items()}
             found |= dict(zip(some, of(*self.features(batch), batch["lengths"]), strict=True))
-        self.train(was)
+        if learning:
+            self.train()
         return [found[i] for i in range(len(sentences))]
 
     def fresh(self) -> list[str]:

@@ -61,7 +61,7 @@ def load(folder: str | Path) -> Tagger:
             for name in config.inputs
         }
         tagger = same_tagger(config, labels, known)
-        if about["int8"]:
+        if about.get("int8"):
             in_int8(tagger)
         tagger.load_state_dict(load_file(place / "weights.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

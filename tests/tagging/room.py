@@ -18,7 +18,7 @@ def config(folder: Path) -> Config:
     if not place.exists():
         made_up.encoder(place)
     training = Training(epochs=3, batch=16, lr=1e-2, checkpoint_every=3)
-    return Config(decoder="crf", training=training, options={"encoder.name": str(place)})
+    return Config(decoder="crf", fresh_lr=1.0, training=training, options={"encoder.name": str(place)})
 
 
 ROOM = Room(

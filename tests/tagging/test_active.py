@@ -69,7 +69,8 @@ def test_a_sentence_unlike_all_others_is_asked_for_once_a_model_has_learned(enco
 
     options = {"encoder.name": str(encoder), "encoder.sentence": "mean"}
     data = made_up.corpus(160, 20, 20)
-    made = fit(Config(training=Training(epochs=5, batch=16, lr=2e-2), options=options), data, tmp_path).model
+    quick = Training(epochs=5, batch=16, lr=2e-2)
+    made = fit(Config(training=quick, fresh_lr=1.0, options=options), data, tmp_path).model
     strange = Sentence(("zzz", "qqq", "table", "rain"))
     assert next_to_label(made, [*data.test, strange], 8)[0].uncertainty > 0.2
     assert strange in [x.sentence for x in next_to_label(made, [*data.test, strange], 8)]

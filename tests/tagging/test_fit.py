@@ -20,7 +20,7 @@ QUICK = Training(epochs=5, batch=16, lr=2e-2)
 
 @pytest.fixture
 def config(encoder):
-    return Config(training=QUICK, options={"encoder.name": str(encoder), "encoder.sentence": "mean"})
+    return Config(training=QUICK, fresh_lr=1.0, options={"encoder.name": str(encoder), "encoder.sentence": "mean"})
 
 
 @pytest.mark.parametrize("change", [{}, {"decoder": "crf", "intents": "set"}], ids=["softmax", "crf, sets"])
@@ -37,7 +37,7 @@ def test_it_learns_a_small_world(config, change, tmp_path):
 def test_words_alone_with_a_context_learn_it_too(tmp_path):
     """The baseline without pretraining."""
     data = made_up.corpus(160, 30, 40)
-    config = Config(inputs=("words",), context="bilstm", decoder="crf", training=replace(QUICK, lr=1e-2))
+    config = Config(inputs=("words",), context="bilstm", decoder="crf", fresh_lr=1.0, training=replace(QUICK, lr=1e-2))
     scores = evaluate(fit(config, data, tmp_path).model, data.test).scores
     assert scores.spans.f1.mean > 0.95
     assert scores.intent_accuracy.mean > 0.8

@@ -22,7 +22,7 @@ DATA = made_up.corpus(160, 20, 40)
 @pytest.fixture(scope="module")
 def tagger(encoder, tmp_path_factory):
     options = {"encoder.name": str(encoder), "encoder.sentence": "mean"}
-    config = Config(decoder="crf", training=Training(epochs=5, batch=16, lr=2e-2), options=options)
+    config = Config(decoder="crf", fresh_lr=1.0, training=Training(epochs=5, batch=16, lr=2e-2), options=options)
     return fit(config, DATA, tmp_path_factory.mktemp("fit")).model
 
 

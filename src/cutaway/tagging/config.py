@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cutaway.core.errors import CutawayError
 from cutaway.core.training.options import Training
 
-TRAINING = Training(epochs=20, batch=32, lr=2e-4, warmup=0.1, patience=6)
+TRAINING = Training(epochs=12, batch=32, lr=2e-4, warmup=0.1, patience=5)
 
 
 @dataclass(frozen=True)

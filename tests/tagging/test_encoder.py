@@ -1,5 +1,7 @@
 """The pretrained encoder as an input: first pieces of words, windows, words without pieces, the first token."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 
 from cutaway.core.encoders import load_encoder
 from cutaway.core.errors import CutawayError
+from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.inputs.encoder import INPUT, Options
+from cutaway.tagging.model import new_tagger
+from tagging import made_up
 
 WORDS = ("rome", "fly", "rio", "de", "janeiro", "\u200b", "two", "tomorrow", "Zürich", "👩‍👩‍👧", "שלום")
 
@@ -113,3 +118,30 @@ def test_a_tokenizer_without_an_unknown_piece_is_refused(tmp_path, encoder):
     Tokenizer(models.WordLevel({"a": 0})).save(str(folder / "tokenizer.json"))
     with pytest.raises(CutawayError, match="no unknown piece"):
         INPUT.build([], Options(name=str(folder)))
+
+
+def test_words_are_hidden_whole_in_training_and_nothing_else(encoder):
+    """Every piece of a hidden word, never what the tokenizer puts around a sentence, never padding, never outside training."""
+    data = made_up.corpus(24, 1, 1)
+    config = Config(options={"encoder.name": str(encoder), "encoder.hide": 0.5})
+    tagger = new_tagger(config, data.train).inputs["encoder"]
+    sentences = [*data.train, Sentence(("unbelievably", "rome"))]
+    batch = tagger.collate(sentences)
+    torch.manual_seed(0)
+    hidden = tagger.with_words_hidden(batch)
+    changed = hidden != batch["encoder.ids"]
+    for row, (sentence, new) in enumerate(zip(sentences, changed.tolist(), strict=True)):
+        at = len(tagger.before)
+        assert not any(new[:at])
+        for word in sentence.words:
+            pieces = new[at : at + len(tagger.pieces(word))]
+            assert len(set(pieces)) == 1, f"{word} is hidden in part"
+            at += len(pieces)
+        assert not any(new[at:]), row
+    words = sum(len(s.words) for s in sentences)
+    firsts = changed.flatten()[batch["encoder.at"][batch["encoder.at"] >= 0]].sum().item()
+    assert 0.3 < firsts / words < 0.7
+    tagger.eval()
+    torch.testing.assert_close(tagger(batch), tagger(batch))
+    with pytest.raises(CutawayError, match=r"encoder.hide is 1"):
+        new_tagger(replace(config, options={**config.options, "encoder.hide": 1.0}), data.train)

@@ -34,6 +34,8 @@ class Config:
     """The loss of a sentence's spans: the sum over its words, as the paper has it, or their mean."""
     dropout: float = 0.1
     """Share of features dropped in training, before the context and before the intent."""
+    adversarial: float = 0.0
+    """Size of the change of a word's features in adversarial training; 0: none."""
     fresh_lr: float = 5.0
     """How many times as fast as pretrained weights all others learn."""
     dev_share: float = 0.1
@@ -53,6 +55,8 @@ class Config:
             raise CutawayError(
                 f"slot_weight is {self.slot_weight} and fresh_lr {self.fresh_lr}: give 0 or more, and more than 0"
             )
+        if self.adversarial < 0:
+            raise CutawayError(f"adversarial is {self.adversarial}: give 0 or more")
         if not self.slot_weight and self.intents == "off":
             raise CutawayError("slot_weight is 0 and intents are off: nothing is left to learn")
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):

@@ -21,15 +21,18 @@ from torch import Tensor, nn
 
 from cutaway.core.configs import options_of
 from cutaway.core.errors import CutawayError
+from cutaway.tagging.adversarial import disturbance
 from cutaway.tagging.calibration import Calibration
 from cutaway.tagging.combination import check_combination
 from cutaway.tagging.config import Config
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import IntentHead, known_intents
-from cutaway.tagging.parts import Context, Decoder, Features, Input, Part, Scored, part
+from cutaway.tagging.parts import Context, Decoder, Features, InContext, Input, Lengths, Part, Scored, inside, part
 
 T = TypeVar("T")
 Batch = dict[str, Tensor]
+Whole = Float[Tensor, "batch sentence_width"]
+"""Features of a whole sentence."""
 MOST = 4096
 """Words or pieces in flight, padding included, while sentences are read."""
 
@@ -105,22 +108,39 @@ class Tagger(nn.Module):
             batch |= self.head.targets(sentences)
         return batch
 
-    def features(self, batch: Batch) -> tuple[Features, Float[Tensor, "batch sentence_width"]]:
+    def features(self, batch: Batch) -> tuple[Features, Whole]:
         """Of words, ready for the decoder, and of sentences, ready for the head."""
+        return self.in_context(*self.known(batch), batch["lengths"])
+
+    def known(self, batch: Batch) -> tuple[Features, Whole | None]:
+        """What the inputs say of words and, if they say anything of it, of the whole sentence: side by side."""
         read = [each.with_sentence(batch) for each in self.inputs.values()]
-        words = self.context(self.dropout(torch.cat([words for words, _ in read], -1)), batch["lengths"])
         sentences = [sentence for _, sentence in read if sentence is not None]
-        if sentences or not self.head:
-            return words, torch.cat(sentences, -1) if sentences else words[:, 0]
-        behind = torch.arange(words.shape[1], device=words.device) >= batch["lengths"][:, None]
-        return words, words.masked_fill(behind[..., None], -torch.inf).amax(1)
+        words = self.dropout(torch.cat([words for words, _ in read], -1))
+        return words, torch.cat(sentences, -1) if sentences else None
+
+    def in_context(self, words: Features, whole: Whole | None, lengths: Lengths) -> tuple[InContext, Whole]:
+        words = self.context(words, lengths)
+        if whole is not None or not self.head:
+            return words, words[:, 0] if whole is None else whole
+        return words, words.masked_fill(~inside(lengths, words.shape[1])[..., None], -torch.inf).amax(1)
 
     def forward(self, batch: Batch) -> Float[Tensor, " batch"]:
-        """The loss of each sentence, in nats."""
-        words, sentences = self.features(batch)
-        lengths, loss = batch["lengths"], words.new_zeros(len(words))
+        """The loss of each sentence, in nats; in adversarial training the mean of it and of that of the sentence disturbed."""
+        words, whole = self.known(batch)
+        loss = self.loss(words, whole, batch)
+        if not (self.training and self.config.adversarial):
+            return loss
+        worse = disturbance(loss, words, self.config.adversarial)
+        return (loss + self.loss(words + worse, whole, batch)) / 2
+
+    def loss(self, words: Features, whole: Whole | None, batch: Batch) -> Float[Tensor, " batch"]:
+        """From what the inputs say of words and of the sentence."""
+        lengths = batch["lengths"]
+        words, whole = self.in_context(words, whole, lengths)
+        loss = words.new_zeros(len(words))
         if self.head:
-            loss = loss + self.head.losses(self.head(sentences), batch)
+            loss = loss + self.head.losses(self.head(whole), batch)
         if self.decoder:
             spans = self.decoder.losses(words, lengths, batch) * batch["tagged"]
             loss = loss + self.config.slot_weight * (spans / lengths if self.config.slot_loss == "mean" else spans)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cutaway.core.encoders import DEFAULT_ENCODER, Encoder, load_encoder, made_encoder
@@ -29,6 +29,8 @@ class Options:
     """What stands for the whole sentence: the first token, as in the paper, or the mean of the words."""
     frozen: bool = False
     """Leave its weights as they are."""
+    hide: float = 0.0
+    """Share of words that are hidden in training, so that their sentence has to tell what they are (word dropout)."""
 
 
 class PretrainedEncoder(Input):
@@ -43,9 +45,14 @@ class PretrainedEncoder(Input):
         self.mean = options.sentence == "mean"
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # nobody reads it
+        if not 0 <= options.hide < 1:
+            raise CutawayError(f"encoder.hide is {options.hide}: give a share from 0 to below 1")
+        self.hide = options.hide
         if options.frozen:
             self.model.requires_grad_(False)
         self.before, self.after, self.unknown = _special(self.tokenizer)
+        masks = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))
+        self.hidden_piece = next((i for i in masks if i is not None), self.unknown)
         self.room = encoder.longest - len(self.before) - len(self.after)
         self._pieces: dict[str, tuple[int, ...]] = {}
 
@@ -107,13 +114,25 @@ class PretrainedEncoder(Input):
         return self.with_sentence(batch)[0]
 
     def with_sentence(self, batch: dict[str, Tensor]) -> tuple[Features, Float[Tensor, "batch width"]]:
-        read = self.model(input_ids=batch["encoder.ids"], attention_mask=batch["encoder.mask"])
+        ids = self.with_words_hidden(batch) if self.training and self.hide else batch["encoder.ids"]
+        read = self.model(input_ids=ids, attention_mask=batch["encoder.mask"])
         hidden, at = read.last_hidden_state.flatten(0, 1), batch["encoder.at"]
         real = at >= 0
         words = hidden[at.clamp_min(0)] * real[..., None]
         if self.mean:
             return words, words.sum(1) / real.sum(1, keepdim=True)
         return words, hidden[batch["encoder.first"]]
+
+    def with_words_hidden(self, batch: dict[str, Tensor]) -> Int[Tensor, "window piece"]:
+        """The pieces, all those of some words replaced by the mask (Iyyer et al. 2015, Deep unordered composition, §3)."""
+        ids, mask, at = batch["encoder.ids"], batch["encoder.mask"], batch["encoder.at"]
+        starts = torch.zeros(ids.numel(), dtype=torch.long, device=ids.device)
+        starts[at[at >= 0]] = 1
+        word = starts.cumsum(0).view_as(ids)  # counted over all windows; 0 before the first word
+        hidden = torch.rand(int(word.max()) + 1, device=ids.device)[word] < self.hide
+        place = torch.arange(ids.shape[1], device=ids.device)
+        own = (place >= len(self.before)) & (place < mask.sum(1, keepdim=True) - len(self.after))
+        return ids.masked_fill(hidden & own, self.hidden_piece)
 
 
 def _special(tokenizer: Any) -> tuple[list[int], list[int], int]:

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 from cutaway.core.configs import table
+from cutaway.core.estimates import OverSeeds
 from cutaway.core.progress import Progress, TerminalProgress
 from cutaway.core.runs import put
-from cutaway.core.scores import OverSeeds
 from cutaway.tagging.config import PAPER, Config
 from cutaway.tagging.corpus import Corpus, read_corpus
 from cutaway.tagging.evaluate import evaluate

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cutaway.core.errors import CutawayError
+from cutaway.core.estimates import OverSeeds
 from cutaway.core.runs import finished, new_run
-from cutaway.core.scores import OverSeeds
 from cutaway.core.seeds import flat, over_seeds, runs_of, summary
 
 

@@ -1,29 +1,10 @@
-"""Numbers with their uncertainty: a mean over samples, or a ratio of sums, with a bootstrap interval; several seeds together."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isnan, nan
-from statistics import mean, stdev
+"""Numbers estimated from samples: a mean, or a ratio of sums, with a bootstrap interval."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean, or a ratio of sums, over `n` samples and its 95 % percentile-bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-    def to_dict(self) -> dict:
-        return {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
+from cutaway.core.estimates import Estimate
 
 
 def bootstrap(
@@ -79,22 +60,3 @@ def estimate_ratio(above: Float[Tensor, " sample"], below: Float[Tensor, " sampl
     """A ratio of sums over one list of samples, with its interval."""
     ratio, low, high = bootstrap_ratio(above, below, seed=seed)
     return Estimate(float(ratio), float(low), float(high), len(above))
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """One number measured with several seeds: their mean and sample standard deviation (nan for a single seed)."""
-
-    mean: float
-    sd: float
-    values: tuple[float, ...]
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "OverSeeds":
-        return cls(mean(values), stdev(values) if len(values) > 1 else nan, tuple(values))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4f}" + (f" ± {self.sd:.4f}" if len(self.values) > 1 else "")
-
-    def to_dict(self) -> dict:
-        return {"mean": self.mean, "sd": None if isnan(self.sd) else self.sd, "values": list(self.values)}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cutaway.core.errors import CutawayError
+from cutaway.core.estimates import OverSeeds
 from cutaway.core.runs import leads, put
-from cutaway.core.scores import OverSeeds
 
 SUMMARY = "summary.json"
 

@@ -14,7 +14,8 @@ The model
     intents.py       the head for intents: labels or sets
     word_tags.py     what decoders over words share; crf.py, forward_backward.py: the chain between tags
 Its life
-    fit.py           training, and calibration on dev (calibration.py)
+    fit.py           training, and calibration on dev (calibration.py); adversarial.py: with disturbed words;
+                     transfer.py: from another run
     evaluate.py      scores.py: exact matches; relaxed.py: near ones; show.py: tables; paper.py: published numbers
     predict.py       frames of plain text; active.py: which sentences to label next
     store.py         on disk; run.py: a training as a run folder; shrink.py: in 8 bits

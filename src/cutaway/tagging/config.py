@@ -42,6 +42,8 @@ class Config:
     """Share of the training sentences that is set aside as a dev set where the data have none."""
     rejected: float = 0.01
     """Share of the dev set's sentences that a threshold on the intent may reject, where no out-of-domain ones are given."""
+    start: str = ""
+    """A run to begin from instead of from nothing: its inputs, and whatever else fits, are taken over."""
     training: Training = TRAINING
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the parts, as part.option."""

@@ -20,6 +20,7 @@ from cutaway.tagging.data import Sentence
 from cutaway.tagging.evaluate import answers, confidences
 from cutaway.tagging.model import Tagger, intent_scores, new_tagger
 from cutaway.tagging.scores import quick
+from cutaway.tagging.transfer import continued
 
 
 class TaggingTask(Task):
@@ -88,7 +89,7 @@ def fit(
             f"{corpus.name} has no dev set to choose the weights by: give one, or more sentences to train on"
         )
     torch.manual_seed(config.training.seed)
-    tagger = new_tagger(config, corpus.train)
+    tagger = (continued if config.start else new_tagger)(config, corpus.train)
     task = TaggingTask(tagger, corpus)
     if not task.evaluate(tagger).keys() - {"score"}:
         raise CutawayError(f"the dev set of {corpus.name} has nothing of what is to be learned: give one with labels")

@@ -2,6 +2,7 @@
 
 A map of the files:
     circuits.py, models.py, behaviors.py, reproduce.py, tagging.py    one room each
+    runs.py        the runs of all of them; as tables: runs_tables.py
     settings.py    flags made from a room's configuration
     job.py         a long job: ranks, run folder, journal
     terminal.py    what the rooms' commands share: console, tables, free folders
@@ -21,6 +22,7 @@ from cutaway.cli.behaviors import behaviors
 from cutaway.cli.circuits import circuits
 from cutaway.cli.models import models
 from cutaway.cli.reproduce import reproduce
+from cutaway.cli.runs import runs
 from cutaway.cli.tagging import tagging
 from cutaway.core.errors import CutawayError
 
@@ -30,7 +32,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
-for room in (circuits, models, behaviors, reproduce, tagging):
+for room in (circuits, models, behaviors, reproduce, tagging, runs):
     app.command(room)
 
 

@@ -1,0 +1,96 @@
+"""Named entities in WNUT-17 and Wikigold: cells of the survey's taxonomy, input × context × decoder.
+
+    CUTAWAY_DATA=DATA python benchmarks/tagging_entities.py           all cells that are not measured yet; stop it at any time
+    python benchmarks/tagging_entities.py --data wnut17 --seeds 0     some of them
+    python benchmarks/tagging_entities.py --quick                     a trial of seconds on a few sentences, which writes nothing
+    python benchmarks/tagging_entities.py --table                     the table of docs/tagging.md, from the committed result
+
+Wikigold has no split: the first 80 % of the file are for training, the next 10 % are dev, the last 10 % test, so that articles
+stay together.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from tagging_cells import DATA, WORK, Cells, arguments, cells, measured, of, over, quick
+
+from cutaway.tagging.config import Config
+from cutaway.tagging.corpus import Corpus, read_corpus, read_sentences
+
+RESULT = Path(__file__).parent / "results" / "tagging-entities.json"
+SETS = ("wnut17", "wikigold")
+
+FRESH = Config(
+    intents="off", dropout=0.3, fresh_lr=1.0, training=replace(Config().training, epochs=12, lr=2e-3, patience=4)
+)
+ENCODER = Config(intents="off", training=replace(Config().training, epochs=6))
+SPELT = ("words", "char_cnn")
+MORE = ("encoder", "char_cnn", "features")
+SYSTEMS = {
+    "words, none, softmax": replace(FRESH, inputs=("words",)),
+    "words, BiLSTM, softmax": replace(FRESH, inputs=("words",), context="bilstm"),
+    "words + char CNN, BiLSTM, CRF": replace(FRESH, inputs=SPELT, context="bilstm", decoder="crf"),
+    "words + char BiLSTM, BiLSTM, CRF": replace(FRESH, inputs=("words", "char_lstm"), context="bilstm", decoder="crf"),
+    "words + char CNN + features, ID-CNN, CRF": replace(
+        FRESH, inputs=(*SPELT, "features"), context="iterated_dilated", decoder="crf"
+    ),
+    "words + char CNN + features, transformer, RNN": replace(
+        FRESH, inputs=(*SPELT, "features"), context="transformer", decoder="rnn"
+    ),
+    "words + char CNN + features, BiLSTM, pointer": replace(
+        FRESH, inputs=(*SPELT, "features"), context="bilstm", decoder="pointer"
+    ),
+    "words + char CNN + features, BiLSTM, span": replace(
+        FRESH, inputs=(*SPELT, "features"), context="bilstm", decoder="span"
+    ),
+    "minilm-l6, none, softmax": ENCODER,
+    "minilm-l6, none, CRF": replace(ENCODER, decoder="crf"),
+    "minilm-l6 + char CNN + features, BiLSTM, CRF": replace(ENCODER, inputs=MORE, context="bilstm", decoder="crf"),
+}
+ON_WIKIGOLD = ("words + char CNN, BiLSTM, CRF", "minilm-l6 + char CNN + features, BiLSTM, CRF")
+
+
+def wikigold() -> Corpus:
+    sentences = tuple(read_sentences(DATA / "wikigold" / "wikigold.conll.txt"))
+    a, b = (len(sentences) * part // 10 for part in (8, 9))
+    return Corpus("wikigold", sentences[:a], sentences[a:b], sentences[b:])
+
+
+def markdown(found: Cells) -> str:
+    """The table of the docs: mean ± standard deviation over seeds."""
+    lines = [
+        "| data | input, context, decoder | dev F1 | test F1 | precision | recall | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for data in SETS:
+        for system in SYSTEMS:
+            if some := of(found, data, system):
+                told = [
+                    over(some, part, "spans", x)
+                    for part, x in (("dev", "f1"), ("test", "f1"), ("test", "precision"), ("test", "recall"))
+                ]
+                lines.append(f"| {data} | {system} | {' | '.join(told)} | {len(some)} |")
+    return "\n".join(lines)
+
+
+def wanted(given: argparse.Namespace) -> list[tuple[str, str, int]]:
+    systems = [name for name in SYSTEMS if given.systems is None or given.systems in name]
+    every = [(data, system, seed) for seed in given.seeds for data in given.data for system in systems]
+    return [(data, system, seed) for data, system, seed in every if data == "wnut17" or system in ON_WIKIGOLD]
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0], SETS)
+    parser.set_defaults(work=WORK / "tagging-entities", out=RESULT)
+    given = parser.parse_args()
+    if given.table:
+        return print(markdown(cells(given.out)))
+    corpora = {"wnut17": read_corpus(DATA / "wnut17"), "wikigold": wikigold()}
+    if given.quick:
+        return print(markdown(quick(SYSTEMS, corpora, "wnut17")))
+    print(markdown(measured(given, wanted(given), lambda data, system: SYSTEMS[system], corpora)))
+
+
+if __name__ == "__main__":
+    main()

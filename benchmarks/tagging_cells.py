@@ -38,7 +38,7 @@ def arguments(about: str, data: Iterable[str]) -> argparse.ArgumentParser:
     """The flags of a study."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--data", nargs="+", default=list(data), choices=list(data))
-    parser.add_argument("--systems", help="only those whose name has this in it")
+    parser.add_argument("--systems", nargs="+", help="only these, by their whole names")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, help="where runs and checkpoints are kept")
@@ -102,11 +102,13 @@ def of(found: Cells, data: str, system: str) -> list[dict]:
 
 
 def over(some: list[dict], *path: str) -> str:
-    """Mean ± standard deviation over seeds, in percent."""
+    """Mean ± standard deviation over seeds, in percent; a dash for what is not measured."""
     values = []
     for cell in some:
         for name in path:
-            cell = cell[name]
-        values.append(100 * cell["mean"])
+            cell = cell.get(name) or {}
+        values.append(100 * cell.get("mean", float("nan")))
+    if values[0] != values[0]:
+        return "–"
     told = OverSeeds.of(values)
     return f"{told.mean:.2f} ± {told.sd:.2f}" if len(values) > 1 else f"{told.mean:.2f}"

@@ -75,7 +75,7 @@ def markdown(found: Cells) -> str:
 
 
 def wanted(given: argparse.Namespace) -> list[tuple[str, str, int]]:
-    systems = [name for name in SYSTEMS if given.systems is None or given.systems in name]
+    systems = [name for name in SYSTEMS if given.systems is None or name in given.systems]
     every = [(data, system, seed) for seed in given.seeds for data in given.data for system in systems]
     return [(data, system, seed) for data, system, seed in every if data == "wnut17" or system in ON_WIKIGOLD]
 

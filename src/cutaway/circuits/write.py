@@ -22,6 +22,7 @@ def write(findings: Findings, run: Run, tokenizer: Tokenizer | None) -> None:
             _effects(run, f"effects/{kind}-{corruption.replace(' ', '-')}", effects)
     _search(run, findings)
     run.json("verification.json", verification(findings))
+    run.facts["main_scores"] = ["verification.faithfulness"]  # what `cutaway runs list` shows of this run
     run.json("sensitivity.json", {"steps": findings.behavior.step_names, **findings.sensitivity.to_dict()})
     run.csv("attention.csv", attention_rows(findings))
     run.csv("direct.csv", direct_rows(findings))

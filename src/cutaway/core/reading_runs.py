@@ -26,6 +26,8 @@ SUBJECTS = ("data", "behavior", "model")
 """What a run is about, by the names that manifests and configurations have for it."""
 PARTS = ("test.", "dev.")
 """Parts of the data by how much their scores say."""
+DEEP = 3
+"""Tables within tables, from which on a number is one among many."""
 
 
 @dataclass(frozen=True)
@@ -151,26 +153,29 @@ def fold_seeds(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 def main_scores(run: FinishedRun, most: int = 3) -> list[str]:
     """The names of the few numbers to look at first: those that the manifest gives as `main_scores`, whole tables among them.
 
-    If it gives none: those of the test set if there is one, with an interval if any has one, out of the least nested tables; where
-    F1 stands beside precision and recall, it speaks for them.
+    If it gives none: those of the test set if there is one, out of `sure_scores`, the least nested first; where F1 stands beside
+    precision and recall, it speaks for them.
     """
-    known = (run.seeds[0] if run.seeds else run).scores
     told = run.manifest.get("main_scores")
-    wanted = tuple(str(name) for name in told) if isinstance(told, list) else ()
-    names = [name for name in run.scores if f"{name}.".startswith(tuple(f"{each}." for each in wanted))]
-    if names:
+    wanted = tuple(f"{name}." for name in told) if isinstance(told, list) else ()
+    if names := [name for name in run.scores if f"{name}.".startswith(wanted)]:
         return names[:most]
-    names = [name for name, x in known.items() if isinstance(x, Estimate | OverSeeds)] or list(known)
-    names = [name for name in names if name in run.scores and not _spoken_for(name, known)]
+    names = [name for name in sure_scores(run) if not _spoken_for(name, run.scores)]
     part = next((part for part in PARTS if any(name.startswith(part) for name in names)), "")
     names = [name for name in names if name.startswith(part)]
-    chosen = sorted(names, key=lambda name: (detail(name), name.count(".")))[:most]
-    return [name for name in names if name in chosen and (not detail(name) or detail(chosen[0]))]
+    chosen = sorted(names, key=lambda name: name.count("."))[:most]
+    return [name for name in names if name in chosen]
 
 
-def detail(name: str) -> bool:
-    """Is this a number of a nested table, one among many?"""
-    return name.count(".") > 2
+def sure_scores(run: FinishedRun) -> list[str]:
+    """The names of scores with an interval, or without such of all; those of deeply nested tables only if there are no others.
+
+    Of several seeds: what each seed has an interval of.
+    """
+    known = (run.seeds[0] if run.seeds else run).scores
+    names = [name for name, x in known.items() if name in run.scores and isinstance(x, Estimate | OverSeeds)]
+    names = names or list(run.scores)
+    return [name for name in names if name.count(".") < DEEP] or names
 
 
 def _spoken_for(name: str, scores: Mapping[str, Score]) -> bool:

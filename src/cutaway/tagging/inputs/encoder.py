@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cutaway.core.encoders import DEFAULT_ENCODER, Encoder, load_encoder, made_encoder
+from cutaway.core.encoders import DEFAULT_ENCODER, KNOWN_ENCODERS, Encoder, load_encoder, made_encoder
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.data import Sentence
 from cutaway.tagging.parts import Features, Input, Part
@@ -25,8 +25,9 @@ class Options:
 
     name: str = DEFAULT_ENCODER
     """A known encoder, a folder in Hugging Face layout, or owner/name on the hub."""
-    sentence: Literal["first", "mean"] = "first"
-    """What stands for the whole sentence: the first token, as in the paper, or the mean of the words."""
+    sentence: Literal["trained", "first", "mean"] = "trained"
+    """What stands for the whole sentence: the first token, as in the paper, or the mean of the words; `trained`: what the encoder
+    was trained with, if that is known, else the first token."""
     frozen: bool = False
     """Leave its weights as they are."""
     hide: float = 0.0
@@ -42,7 +43,9 @@ class PretrainedEncoder(Input):
         super().__init__()
         self.model, self.tokenizer, self.width = encoder.model, encoder.tokenizer, encoder.width
         self.sentence_width = encoder.width
-        self.mean = options.sentence == "mean"
+        known = KNOWN_ENCODERS.get(options.name)
+        trained = known.sentence if known else "first"
+        self.mean = (trained if options.sentence == "trained" else options.sentence) == "mean"
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # nobody reads it
         if not 0 <= options.hide < 1:

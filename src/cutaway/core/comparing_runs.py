@@ -8,7 +8,7 @@ from typing import Any
 
 from cutaway.core.errors import CutawayError
 from cutaway.core.estimates import Estimate, OverSeeds
-from cutaway.core.reading_runs import FinishedRun, Score, flat, value
+from cutaway.core.reading_runs import FinishedRun, Score, flat, is_seed, value
 
 UNTOLD = ("command", "made")
 """Facts of a manifest that differ between any two runs and say nothing."""
@@ -63,7 +63,7 @@ def compare_runs(runs: Sequence[FinishedRun]) -> Comparison:
     differences = {name: tuple(difference(some[0], x) for x in some[1:]) for name, some in scores.items()}
     return Comparison(
         runs=tuple(runs),
-        settings=_differing(_beside([run.config for run in runs])),
+        settings=_differing(_beside([_settings(run) for run in runs])),
         facts=_differing(_beside([_facts(run) for run in runs])),
         scores=scores,
         differences={name: (None, *some) for name, some in differences.items()},
@@ -90,8 +90,10 @@ def welch(first: Sequence[float], other: Sequence[float], level: float = 0.95) -
         first, other: at least two values each; where neither varies, the interval is the difference itself.
     """
     apart = math.fsum(other) / len(other) - math.fsum(first) / len(first)
+    if not math.isfinite(apart):
+        return math.nan, math.nan
     a, b = variance(first) / len(first), variance(other) / len(other)
-    if not a + b > 0:
+    if a + b == 0:
         return apart, apart
     freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(other) - 1))
     half = t_quantile(0.5 + level / 2, freedom) * math.sqrt(a + b)
@@ -133,6 +135,11 @@ def _differing(table: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     return {name: some for name, some in table.items() if any(x != some[0] for x in some)}
 
 
+def _settings(run: FinishedRun) -> dict[str, Any]:
+    """Without the seed, which is among the facts as well, and there of several seeds too."""
+    return {name: x for name, x in run.config.items() if run.manifest.get("seed") is None or not is_seed(name)}
+
+
 def _facts(run: FinishedRun) -> dict[str, Any]:
     return {name: x for name, x in flat(run.manifest).items() if name not in UNTOLD}
 
@@ -154,13 +161,13 @@ def _notes(runs: Sequence[FinishedRun], scores: dict[str, tuple[Score | None, ..
     shared = any(len(some) > 1 and len({x.n for x in some}) == 1 for some in estimates)
     if shared and not _warnings(runs):
         notes.append(
-            "intervals are unpaired: each is of one run alone. On the same samples a difference may be sure although they overlap; "
-            "outcomes sample by sample, which would tell, are not kept in a run"
+            "intervals are unpaired: each is of one run alone. On the same samples a difference can be real although they overlap; "
+            "outcomes sample by sample, which would tell, are not kept"
         )
     several = [len(run.seeds) for run in runs if run.seeds]
-    if several:
+    if several and scores:
         notes.append("mean ± standard deviation over seeds")
-    if len(several) > 1:
+    if len(several) > 1 and scores:
         notes.append(
             "differences of means over seeds have Welch's 95 % interval, unpaired; it says nothing of other test samples"
         )

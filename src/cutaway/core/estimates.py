@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from statistics import mean, stdev
 
 
@@ -24,7 +24,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """One number measured with several seeds: their mean and sample standard deviation (nan for a single seed)."""
+    """One number measured with several seeds: their mean and sample standard deviation (nan for a single or diverged seed)."""
 
     mean: float
     sd: float
@@ -32,7 +32,8 @@ class OverSeeds:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "OverSeeds":
-        return cls(mean(values), stdev(values) if len(values) > 1 else nan, tuple(values))
+        sd = stdev(values) if len(values) > 1 and all(map(isfinite, values)) else nan
+        return cls(mean(values), sd, tuple(values))
 
     def __str__(self) -> str:
         return f"{self.mean:.4f}" + (f" ± {self.sd:.4f}" if len(self.values) > 1 else "")

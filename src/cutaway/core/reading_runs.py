@@ -36,6 +36,7 @@ class FinishedRun:
 
     folder: Path
     manifest: dict
+    """Facts; of several seeds, those that are not the same for all by `seed 0`, `seed 1` …"""
     config: dict[str, Any]
     """Settings by dotted name, `training.lr`; of several seeds, those that they share."""
     scores: dict[str, Score]
@@ -344,6 +345,10 @@ def _json(file: Path) -> Any:
         raise ValueError(f"{file.name} is not JSON ({error})") from error
 
 
+def is_seed(name: str) -> bool:
+    return name.rpartition(".")[2] == "seed"
+
+
 def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Nested tables as one, by dotted name."""
     found: dict[str, Any] = {}
@@ -359,14 +364,25 @@ def _together(runs: Sequence[FinishedRun]) -> FinishedRun | None:
     first, *others = ordered = sorted(runs, key=lambda run: run.seed or 0)
     if any(_but_seed(run) != _but_seed(first) for run in others):
         return None
-    seconds = [run.seconds for run in runs if run.seconds is not None]
-    manifest = {**first.manifest, "seed": [run.seed for run in ordered], "seconds": sum(seconds) if seconds else None}
-    manifest["made"] = newest_first(runs)[0].manifest.get("made")
+    manifest = {
+        **{name: _over_seeds(name, ordered) for name in first.manifest},
+        **{name: first.manifest[name] for name in ("command", "kind", "main_scores") if name in first.manifest},
+        "seed": [run.seed for run in ordered],
+        "seconds": sum(run.seconds or 0.0 for run in runs),
+        "made": newest_first(runs)[0].manifest.get("made"),
+    }
     scores = summary([{name: value(x) for name, x in run.scores.items()} for run in ordered])
     faults = tuple(f"{run.folder.name}: {fault}" for run in ordered for fault in run.faults)
     return FinishedRun(first.folder.parent, manifest, _but_seed(first)[1], dict(scores), tuple(ordered), faults)
 
 
+def _over_seeds(name: str, runs: Sequence[FinishedRun]) -> Any:
+    """A fact of all, or each one's."""
+    facts = {f"seed {run.seed}": run.manifest.get(name) for run in runs}
+    first, *others = facts.values()
+    return first if all(x == first for x in others) else facts
+
+
 def _but_seed(run: FinishedRun) -> tuple[str, dict, dict]:
-    settings = {name: x for name, x in run.config.items() if name.rpartition(".")[2] != "seed"}
+    settings = {name: x for name, x in run.config.items() if not is_seed(name)}
     return run.what, settings, run.data_hashes

@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
-import cutaway
+import cutaway.cli
 from cutaway.cli.terminal import new_console
 from cutaway.core.errors import CutawayError
 
@@ -35,7 +35,7 @@ def list_runs(folder: Path = Path("runs"), *, seeds: bool = False, json: bool = 
     from cutaway.cli import runs_tables as tables
     from cutaway.core.reading_runs import find_runs, fold_seeds
 
-    found, broken = find_runs(folder)
+    found, broken = find_runs(folder, every=False)
     rows = found if seeds else fold_seeds(found)
     if not rows and not broken:
         raise CutawayError(
@@ -117,15 +117,15 @@ def compare(*runs: Path, all: bool = False, json: bool = False) -> None:
 
 def defaults_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The defaults of the room whose settings these are: the one whose `config.py` knows most of their names, at least half."""
-    known = [_defaults(room.name) for room in pkgutil.iter_modules(cutaway.__path__) if room.ispkg]
+    known = [_defaults(module.name) for module in pkgutil.iter_modules(cutaway.cli.__path__)]
     best = max(known, key=lambda defaults: len(defaults.keys() & config.keys()), default={})
     return best if len(best.keys() & config.keys()) * 2 >= len(config) > 0 else None
 
 
 def _defaults(room: str) -> dict[str, Any]:
-    """By dotted name. `Config` is the whole; any other dataclass of the file is a table under its own name."""
+    """By dotted name; none of what is no room. `Config` is the whole; another dataclass of that file is a table by its name."""
     from cutaway.core.configs import table
-    from cutaway.core.reading_runs import flat
+    from cutaway.core.numbers import flat
 
     try:
         module = importlib.import_module(f"cutaway.{room}.config")

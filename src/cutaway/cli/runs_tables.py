@@ -15,7 +15,8 @@ from rich.text import Text
 
 from cutaway.core.comparing_runs import Comparison, Difference
 from cutaway.core.estimates import Estimate
-from cutaway.core.reading_runs import FinishedRun, Score, main_scores, sure_scores, value
+from cutaway.core.numbers import Score, value
+from cutaway.core.reading_runs import FinishedRun, main_scores, sure_scores
 
 ELSEWHERE = ("command", "made", "seconds", "seed", "kind", "main_scores")
 """What of a manifest the head of a page says already."""

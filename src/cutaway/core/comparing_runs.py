@@ -1,14 +1,15 @@
 """Finished runs side by side: settings and facts that differ, scores, and how far each lies from the first."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import variance
 from typing import Any
 
 from cutaway.core.errors import CutawayError
 from cutaway.core.estimates import Estimate, OverSeeds
-from cutaway.core.reading_runs import FinishedRun, Score, flat, is_seed, value
+from cutaway.core.numbers import Score, flat, value
+from cutaway.core.reading_runs import FinishedRun, is_seed
 
 UNTOLD = ("command", "made")
 """Facts of a manifest that differ between any two runs and say nothing."""
@@ -103,27 +104,22 @@ def welch(first: Sequence[float], other: Sequence[float], level: float = 0.95) -
 def t_quantile(p: float, freedom: float) -> float:
     """The p-quantile of Student's t, for 0.5 ≤ p < 1 and any number of degrees of freedom from 1 on.
 
-    With t = √ν tan θ the density becomes proportional to cos^(ν−1) θ, so that P(|T| ≤ t) is a smooth integral over [0, θ].
+    With t = √ν tan θ the density becomes proportional to cos^(ν−1) θ, so that P(|T| ≤ t) is a smooth integral over [0, θ]. It
+    is concave: Newton's steps from 0 come ever nearer and never go too far.
     """
     whole = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
-
-    def short(angle: float) -> bool:
-        return _simpson(lambda x: math.cos(x) ** (freedom - 1), angle) < (2 * p - 1) * whole
-
-    low, high = 0.0, 1 / math.sqrt(freedom)
-    while short(high) and high < math.pi / 2:
-        low, high = high, min(2 * high, math.pi / 2)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if short(middle) else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
+    angle, step = 0.0, 1.0
+    while step > 1e-12:
+        inside = simpson([math.cos(angle * i / 200) ** (freedom - 1) for i in range(201)], angle)
+        step = ((2 * p - 1) * whole - inside) / math.cos(angle) ** (freedom - 1)
+        angle += step
+    return math.sqrt(freedom) * math.tan(angle)
 
 
-def _simpson(f: Callable[[float], float], end: float, panels: int = 500) -> float:
-    """∫ f from 0 to `end`."""
-    step = end / panels
-    inner = math.fsum((2 + 2 * (i % 2)) * f(i * step) for i in range(1, panels))
-    return (f(0.0) + inner + f(end)) * step / 3
+def simpson(values: Sequence[float], end: float) -> float:
+    """The integral from 0 to `end` of what has these values at points equally far apart, an odd number of them."""
+    first, *inner, last = values
+    return (first + math.fsum((4, 2)[i % 2] * x for i, x in enumerate(inner)) + last) * end / (3 * (len(values) - 1))
 
 
 def _beside(tables: Sequence[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:

@@ -8,7 +8,7 @@ import json
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -18,9 +18,9 @@ from typing import Any
 
 from cutaway.core.errors import CutawayError
 from cutaway.core.estimates import Estimate, OverSeeds
+from cutaway.core.numbers import Score, flat, is_number, numbers, value
 from cutaway.core.seeds import summary
 
-Score = int | float | Estimate | OverSeeds
 MANIFEST, CONFIG, SCORES, METRICS = "manifest.json", "config.toml", "scores.json", "metrics.jsonl"
 SUBJECTS = ("data", "behavior", "model")
 """What a run is about, by the names that manifests and configurations have for it."""
@@ -82,7 +82,7 @@ class FinishedRun:
     def seconds(self) -> float | None:
         """What it took; several seeds together."""
         spent = self.manifest.get("seconds")
-        return float(spent) if _number(spent) and isfinite(spent) else None
+        return float(spent) if is_number(spent) and isfinite(spent) else None
 
     @property
     def data_hashes(self) -> dict[str, str]:
@@ -112,10 +112,13 @@ def read_run(folder: str | Path) -> FinishedRun:
     raise CutawayError(f"{folder} is not a run: {hint}")
 
 
-def find_runs(folder: str | Path) -> tuple[list[FinishedRun], dict[Path, str]]:
+def find_runs(folder: str | Path, *, every: bool = True) -> tuple[list[FinishedRun], dict[Path, str]]:
     """All runs in a folder and below, the newest first; and folders that are half a run or a broken one, with what is wrong.
 
     Hidden folders, folders of weights (`model`) and what lies within a run are passed over.
+
+    Args:
+        every: read every score. Else, and much faster, those of deeply nested tables are left out where there are others.
 
     Raises:
         CutawayError: no such folder.
@@ -128,7 +131,7 @@ def find_runs(folder: str | Path) -> tuple[list[FinishedRun], dict[Path, str]]:
         try:
             if wrong:
                 raise CutawayError(f"{path}: {wrong}")
-            runs.append(_read(path))
+            runs.append(_read(path, None if every else DEEP))
         except CutawayError as error:
             broken[path] = str(error).removeprefix(f"{path}: ")
     return newest_first(runs), broken
@@ -184,33 +187,6 @@ def _spoken_for(name: str, scores: Mapping[str, Score]) -> bool:
     return last in ("precision", "recall") and f"{table}{dot}f1" in scores
 
 
-def numbers(tree: Any, before: str = "", *, sure: bool = False, steps: Sequence[Any] = ()) -> dict[str, Score]:
-    """The numbers of nested tables by dotted name.
-
-    Args:
-        sure: only those with an interval or a deviation. Of lists, which may be anything, these alone are taken.
-        steps: what the items of lists as long are called; a table may say so itself, `"steps": ["letter 1", "letter 2"]`. Else
-            they count from 1.
-    """
-    if (score := _score(tree)) is not None:
-        return {before or "score": score} if isinstance(score, Estimate | OverSeeds) or not sure else {}
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(tree, Mapping):
-        steps = tree["steps"] if isinstance(tree.get("steps"), list) else steps
-        items = tree.items()
-    elif isinstance(tree, list):
-        sure, items = True, zip(steps if len(steps) == len(tree) else range(1, len(tree) + 1), tree, strict=True)
-    found: dict[str, Score] = {}
-    for name, x in items:
-        found |= numbers(x, f"{before}.{name}" if before else str(name), sure=sure, steps=steps)
-    return found
-
-
-def value(score: Score) -> float:
-    """The number itself, without what is said of its uncertainty."""
-    return score.mean if isinstance(score, Estimate | OverSeeds) else float(score)
-
-
 def curves(run: FinishedRun) -> tuple[dict[str, list[float]], int]:
     """Every number of `metrics.jsonl` in its order, by name, and how many lines could not be read.
 
@@ -224,7 +200,7 @@ def curves(run: FinishedRun) -> tuple[dict[str, list[float]], int]:
             unread += 1
             continue
         for name, x in row.items():
-            if _number(x) and name not in ("step", "epoch"):
+            if is_number(x) and name not in ("step", "epoch"):
                 found.setdefault((name, "epoch" in row), []).append(float(x))
     by_length = sorted(found.items(), key=lambda item: len(item[1]))
     return {name: values for (name, _), values in by_length}, unread
@@ -239,24 +215,6 @@ def files(folder: Path) -> list[tuple[str, int, int]]:
             sizes = [x.stat().st_size for x in inner] if path.is_dir() else [path.lstat().st_size]
             found.append((path.name + "/" * path.is_dir(), sum(sizes), len(inner)))
     return found
-
-
-def _score(x: Any) -> Score | None:
-    if _number(x):
-        return x
-    if not isinstance(x, Mapping) or not _number(x.get("mean")):
-        return None
-    if all(_number(x.get(key)) for key in ("low", "high")):
-        n = x.get("n")
-        return Estimate(float(x["mean"]), float(x["low"]), float(x["high"]), n if type(n) is int else 0)
-    values = x.get("values")
-    if isinstance(values, list) and values and all(map(_number, values)):
-        return OverSeeds.of([float(each) for each in values])
-    return float(x["mean"])
-
-
-def _number(x: Any) -> bool:
-    return isinstance(x, float) or (type(x) is int and abs(x) < 2**63)  # greater ones have no float
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -289,10 +247,10 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _read(folder: Path) -> FinishedRun:
+def _read(folder: Path, deepest: int | None = None) -> FinishedRun:
     faults: list[str] = []
     try:
-        manifest = _json(folder / MANIFEST)
+        manifest = _parsed(folder / MANIFEST, _text(folder / MANIFEST))
     except ValueError as error:
         raise CutawayError(f"{folder}: {error}") from error
     if not isinstance(manifest, dict) or not manifest.keys() & {"command", "versions"}:
@@ -304,22 +262,24 @@ def _read(folder: Path) -> FinishedRun:
         faults.append(str(error) if CONFIG in str(error) else f"{CONFIG} is not TOML ({error})")
     except RecursionError:
         faults.append(f"{CONFIG} is nested too deeply")
-    return FinishedRun(folder, manifest, config, _scores(folder, faults), faults=tuple(faults))
+    scores = _scores(folder, faults, None if "main_scores" in manifest else deepest)
+    return FinishedRun(folder, manifest, config, scores, faults=tuple(faults))
 
 
-def _scores(folder: Path, faults: list[str]) -> dict[str, Score]:
+def _scores(folder: Path, faults: list[str], deepest: int | None) -> dict[str, Score]:
     """Of scores.json; without it, of the other tables those with an interval, under the file's name."""
     main = (folder / SCORES).exists()
-    files = [folder / SCORES] if main else sorted(folder.glob("*.json"))
     found: dict[str, Score] = {}
-    for file in files:
+    for file in [folder / SCORES] if main else sorted(folder.glob("*.json")):
         try:
-            if main:
-                found |= numbers(_json(file))
-            elif file.name != MANIFEST and '"low"' in (text := _text(file)):
-                found |= numbers(json.loads(text), file.stem, sure=True)
-        except (ValueError, RecursionError) as error:
-            faults.append(str(error) if file.name in str(error) else f"{file.name} has no numbers to read ({error})")
+            text = "" if file.name == MANIFEST else _text(file)
+            if main or '"low"' in text:
+                tree, before = _parsed(file, text), () if main else (file.stem,)
+                found |= numbers(tree, before, sure=not main, deepest=deepest) or numbers(tree, before, sure=not main)
+        except ValueError as error:
+            faults.append(str(error))
+        except RecursionError:
+            faults.append(f"{file.name} is nested too deeply")
     return found
 
 
@@ -335,8 +295,7 @@ def _text(file: Path) -> str:
         raise ValueError(f"{file.name} cannot be read ({error.strerror})") from error
 
 
-def _json(file: Path) -> Any:
-    text = _text(file)
+def _parsed(file: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -347,14 +306,6 @@ def _json(file: Path) -> Any:
 
 def is_seed(name: str) -> bool:
     return name.rpartition(".")[2] == "seed"
-
-
-def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested tables as one, by dotted name."""
-    found: dict[str, Any] = {}
-    for name, x in tree.items():
-        found |= flat(x, f"{before}{name}.") if isinstance(x, Mapping) else {before + name: x}
-    return found
 
 
 def _together(runs: Sequence[FinishedRun]) -> FinishedRun | None:

@@ -62,9 +62,16 @@ def test_a_frame_can_be_read_and_is_plain_data():
     assert "nothing found" in str(Frame(("hm",), (), (), False))
 
 
-@pytest.mark.parametrize("text", ["", "   \n", "word " * 3000])
-def test_what_is_no_sentence_is_told(tagger, text):
-    with pytest.raises(CutawayError, match="text 2 has"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "text 2, '': a sentence has no words"),
+        ("   \n", r"text 2, '   \\n': a sentence has no words"),
+        ("word " * 3000, "text 2, 'word word word word word word ': 3000 words"),
+    ],
+)
+def test_what_is_no_sentence_is_told(tagger, text, said):
+    with pytest.raises(CutawayError, match=said):
         predict(tagger, ["fine", text])
 
 

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from cutaway.cli.settings import chosen, settings_of
 from cutaway.cli.terminal import command_line, free, listing, new_console
+from cutaway.core.errors import CutawayError
 from cutaway.tagging.config import Config
 
 tagging = App(name="tagging", help="Intents, slots and named entities: learn them, measure, and read them in text.")
@@ -40,7 +41,8 @@ def fit(
     config
         A TOML file of settings (`cutaway tagging config` writes one); flags change what it says.
     data
-        A folder with train, dev and test: folders of seq.in, seq.out and label, or files of columns; or one file of columns.
+        A folder with train, dev and test: folders of seq.in, seq.out and label, or files of columns or JSON lines (.jsonl); or one
+        file to train on.
     out
         The run folder; default runs/tagging-DATA, with a number behind if that is taken.
     seeds
@@ -100,7 +102,7 @@ def evaluate(
     run
         A run folder of `cutaway tagging fit`; one with several seeds is measured seed by seed.
     data
-        A folder as for fit, of which PART is taken, or one file of columns.
+        A folder as for fit, of which PART is taken, or one file.
     part
         test, dev or train.
     outside
@@ -138,8 +140,9 @@ def evaluate(
 @tagging.command
 def predict(
     run: Path,
-    text: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)],
+    text: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     *,
+    file: Path | None = None,
     json: bool = False,
 ) -> None:
     """Read sentences: their intents and slots, with confidences.
@@ -150,17 +153,24 @@ def predict(
         A run folder of `cutaway tagging fit`.
     text
         Sentences, each in quotation marks; `-` reads them from the standard input, one a line.
+    file
+        Sentences from a file instead: one a line, or the words of JSON lines (.jsonl).
     json
         One JSON object a line instead of a table.
     """
     import json as writing
 
+    from cutaway.tagging.corpus import read_plain
+    from cutaway.tagging.predict import frames
     from cutaway.tagging.predict import predict as read
     from cutaway.tagging.store import load
 
+    if bool(text) == bool(file):
+        raise CutawayError("give either texts, or - for the standard input, or --file")
     tagger = load(run)
-    for texts in _lines() if text == ("-",) else [list(text)]:
-        for frame in read(tagger, texts):
+    asked = _lines() if text == ("-",) else [list(text)]
+    for some in [frames(tagger, read_plain(file))] if file else (read(tagger, texts) for texts in asked):
+        for frame in some:
             print(writing.dumps(frame.to_dict(), ensure_ascii=False) if json else f"{frame}\n", flush=True)
 
 
@@ -222,7 +232,7 @@ def next_to_label(
     run
         A run folder of `cutaway tagging fit`.
     sentences
-        A text file, one sentence a line.
+        A text file, one sentence a line, or JSON lines (.jsonl).
     n
         How many.
     json
@@ -239,6 +249,46 @@ def next_to_label(
         text = " ".join(sentence.words)
         told = {"place": place + 1, "text": text, "uncertainty": unsure}
         print(writing.dumps(told, ensure_ascii=False) if json else f"{unsure:.3f}  {text}")
+
+
+@tagging.command
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    word: int = 0,
+    tag: int = -1,
+    layers: bool = False,
+    scheme: str = "IOB2",
+) -> None:
+    """Data in another format: columns of any layout, joint files or JSON lines become JSON lines or columns.
+
+    Parameters
+    ----------
+    source
+        A file of columns or JSON lines (.jsonl), or a folder of seq.in, seq.out and label.
+    out
+        The new file: JSON lines if its name ends with .jsonl, else columns, which do not hold intents.
+    word
+        Which column of SOURCE has the word, counted from 0; from the end if negative.
+    tag
+        Which column has the tag.
+    layers
+        All columns but the word's have tags, a layer each: spans within spans.
+    scheme
+        The scheme of the tags of OUT, if it has columns.
+    """
+    from cutaway.core.runs import put
+    from cutaway.tagging.corpus import read_sentences
+    from cutaway.tagging.data import write_columns
+    from cutaway.tagging.json_lines import write_json_lines
+
+    if out.exists():
+        raise CutawayError(f"{out} exists already: choose another name, or remove it")
+    sentences = read_sentences(source, word=word, tag="all" if layers else tag)
+    lines = out.suffix.lower() == ".jsonl"
+    put(out, (write_json_lines(sentences) if lines else write_columns(sentences, scheme=scheme)).encode())
+    print(f"{len(sentences)} sentences written to {out}.")
 
 
 @tagging.command(name="config")
@@ -300,7 +350,10 @@ def _lines() -> Iterator[list[str]]:
     """Sentences from the standard input, as they come: one by one from a person, many at once from a file."""
     from itertools import islice
 
-    lines = (line.strip() for line in sys.stdin)
+    lines = (line.strip().lstrip("\ufeff") for line in sys.stdin)
     asked = filter(None, lines)
-    while some := list(islice(asked, 1 if sys.stdin.isatty() else 256)):
-        yield some
+    try:
+        while some := list(islice(asked, 1 if sys.stdin.isatty() else 256)):
+            yield some
+    except UnicodeDecodeError as error:
+        raise CutawayError(f"the standard input is not UTF-8 ({error.reason}): convert it first") from error

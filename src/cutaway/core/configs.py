@@ -81,7 +81,7 @@ def options_of(kind: type[T], part: str, given: Mapping[str, Any]) -> T:
     """
     mine = {name.partition(".")[2]: x for name, x in given.items() if name.partition(".")[0] == part}
     hints = get_type_hints(kind)
-    if wrong := next((name for name in mine if name not in hints), None):
+    if (wrong := next((name for name in mine if name not in hints), None)) is not None:
         raise CutawayError(f"options of {part}: {_no_such(wrong, hints)}")
     return kind(**{name: _value(x, hints[name], f"{part}.{name}") for name, x in mine.items()})
 

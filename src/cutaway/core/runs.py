@@ -116,13 +116,16 @@ def finished(folder: Path, *, config: dict, **about) -> dict | None:
     """
     if not (folder / "scores.json").is_file():
         return None
-    made = json.loads((folder / "manifest.json").read_text())
-    other = [name for name, x in about.items() if made.get(name) != x]
-    if (folder / "config.toml").read_text() != toml(config):
-        other.append("config.toml")
+    try:
+        made = json.loads((folder / "manifest.json").read_text())
+        scores = json.loads((folder / "scores.json").read_text())
+        same = (folder / "config.toml").read_text() == toml(config)
+    except (OSError, ValueError) as error:
+        raise CutawayError(f"{folder} is a damaged run ({error}): choose another --out, or remove it") from error
+    other = [name for name, x in about.items() if made.get(name) != x] + ["config.toml"] * (not same)
     if other:
         raise CutawayError(f"{folder} is another run ({', '.join(other)} differ): choose another --out, or remove it")
-    return json.loads((folder / "scores.json").read_text())
+    return scores
 
 
 def _sweep(folder: Path) -> None:

@@ -23,7 +23,8 @@ def folder_of(out: Path, seed: int, seeds: Sequence[int]) -> Path:
 
 def runs_of(folder: Path) -> list[Path]:
     """The run folders of a folder: itself, or those of its seeds."""
-    return sorted(folder.glob("seed-*"), key=lambda x: int(x.name.split("-")[1])) or [folder]
+    seeds = [x for x in folder.glob("seed-*") if x.name.removeprefix("seed-").isdecimal()]
+    return sorted(seeds, key=lambda x: int(x.name.removeprefix("seed-"))) or [folder]
 
 
 def over_seeds(

@@ -4,7 +4,8 @@ Chen, Zhuo & Wang 2019, BERT for joint intent classification and slot filling (a
 Li, Sun, Han & Li 2020 (arXiv 1812.09449) sorts named-entity recognition by.
 
 Text and labels
-    data.py          sentences from columns, and from joint files; corpus.py: train, dev and test in a folder
+    data.py          sentences, from columns and from joint files; json_lines.py: with spans within spans
+    corpus.py        train, dev and test in a folder
     schemes.py       tags and the spans they mean
 The model
     config.py        all settings

@@ -26,7 +26,10 @@ def check_combination(inputs: Sequence[str], context: str, decoder: str, spans: 
     able = [name for name, each in decoders().items() if _nested(each.build)]
     for n, some in enumerate(spans, 1):
         if _nested(chosen.build):
-            check_nested(some, None, decoder)
+            try:
+                check_nested(some, None, decoder)
+            except CutawayError as error:
+                raise CutawayError(f"sentence {n}: {error}") from error
         elif pair := _overlapping(some):
             raise CutawayError(
                 f"sentence {n} has spans that overlap, {tuple(pair[0])} and {tuple(pair[1])}, which {decoder} cannot say: "

@@ -4,9 +4,11 @@ import hashlib
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.data import Sentence, read_columns, read_joint, text_lines
+from cutaway.tagging.json_lines import read_json_lines
 
 NAMES = {"train": ("train",), "dev": ("dev", "valid", "val"), "test": ("test",)}
 """How the parts of a data set are called."""
@@ -27,9 +29,10 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """Of all words, tags and intents."""
-        told = repr([[(s.words, s.tags, s.intents) for s in part] for part in (self.train, self.dev, self.test)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        """Of all words, tags, intents, and spans within spans if there are any."""
+        parts = (self.train, self.dev, self.test)
+        told = [[(s.words, s.tags, s.intents, *([s.within] if s.within else [])) for s in part] for part in parts]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def __str__(self) -> str:
         about = " (set aside from the training sentences)" if self.dev_from_train else ""
@@ -39,8 +42,8 @@ class Corpus:
 
 
 def read_corpus(path: str | Path, *, dev_share: float = 0.1) -> Corpus:
-    """A data set from a folder: `train`, `dev`, `test` as folders of joint files or as files of columns with such names; or one
-    file of columns to train on.
+    """A data set from a folder: `train`, `dev`, `test` as folders of joint files, or as files of columns or of JSON lines (.jsonl)
+    with such names; or one file to train on.
 
     Args:
         dev_share: share of the training sentences set aside where there is no dev set, drawn at random, always the same.
@@ -61,8 +64,11 @@ def read_corpus(path: str | Path, *, dev_share: float = 0.1) -> Corpus:
     return Corpus(path.resolve().name, train, dev, read.get("test", ()), dev_from_train=aside)
 
 
-def read_sentences(path: str | Path, part: str | None = None) -> list[Sentence]:
-    """The sentences of one part: a folder of joint files, a file of columns, or `part` of a data set's folder.
+def read_sentences(path: str | Path, part: str | None = None, **layout: Any) -> list[Sentence]:
+    """The sentences of one part: a folder of joint files, a file of columns or JSON lines, or `part` of a data set's folder.
+
+    Args:
+        layout: of the columns, as `read_columns` takes it.
 
     Raises:
         CutawayError: there are none, or they cannot be read.
@@ -76,18 +82,30 @@ def read_sentences(path: str | Path, part: str | None = None) -> list[Sentence]:
         if (place := _one(path, part)) is None:
             here = ", ".join(sorted(x.name for x in path.iterdir())[:8]) or "nothing"
             raise CutawayError(f"{path} has no part {part!r}: it has {here}")
-        return read_sentences(place)
+        return read_sentences(place, **layout)
     if path.is_dir():
         raise CutawayError(f"{path} has no seq.in: give a folder with seq.in, seq.out and label, or a file of columns")
-    return read_columns(path)
+    return read_json_lines(path) if _is_json_lines(path) else read_columns(path, **layout)
 
 
 def read_plain(path: str | Path) -> list[Sentence]:
-    """A text file with a sentence on each line, words between spaces; empty lines are left out. Raises as `read_sentences`."""
-    found = [Sentence(tuple(words)) for line in text_lines(Path(path)) if (words := line.split())]
+    """A text file with a sentence on each line, words between spaces, empty lines left out; or JSON lines, of which the words are
+    taken. Raises as `read_sentences`."""
+    path, found = Path(path), []
+    if _is_json_lines(path):
+        return [Sentence(sentence.words) for sentence in read_json_lines(path)]
+    for n, line in enumerate(text_lines(path), 1):
+        try:
+            found += [Sentence(tuple(words))] if (words := line.split()) else []
+        except CutawayError as error:
+            raise CutawayError(f"{path}, line {n}: {error}") from error
     if not found:
         raise CutawayError(f"{path} has no sentences: give a file with at least one")
     return found
+
+
+def _is_json_lines(path: Path) -> bool:
+    return path.suffix.lower() == ".jsonl"
 
 
 def _one(folder: Path, part: str) -> Path | None:

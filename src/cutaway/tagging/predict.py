@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cutaway.core.errors import CutawayError
-from cutaway.tagging.data import MOST_WORDS, Sentence
+from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import Intent
 from cutaway.tagging.model import Read, Tagger, intent_scores
 
@@ -58,10 +58,15 @@ def predict(tagger: Tagger, texts: Sequence[str]) -> list[Frame]:
     """
     sentences = []
     for n, text in enumerate(texts, 1):
-        words = text.split()
-        if not 1 <= len(words) <= MOST_WORDS:
-            raise CutawayError(f"text {n} has {len(words)} words: give one sentence, of 1 to {MOST_WORDS}")
-        sentences.append(Sentence(tuple(words)))
+        try:
+            sentences.append(Sentence(tuple(text.split())))
+        except CutawayError as error:
+            raise CutawayError(f"text {n}, {text[:30]!r}: {error}") from error
+    return frames(tagger, sentences)
+
+
+def frames(tagger: Tagger, sentences: Sequence[Sentence]) -> list[Frame]:
+    """The frame of each sentence, of which the words alone are looked at."""
     return [_frame(tagger, s.words, each) for s, each in zip(sentences, tagger.read(sentences), strict=True)]
 
 

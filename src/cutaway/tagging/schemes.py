@@ -162,6 +162,18 @@ def _written(span: Span, rules: Scheme, *, touches_before: bool, touches_after: 
     return [f"{prefix}-{span.type}" for prefix in prefixes]
 
 
+def layers(found: Iterable[Span]) -> list[list[Span]]:
+    """Spans in layers within which none share a word: the longest first, each in the first layer that has room for it. Spans
+    that do not overlap are one layer, none at all are no layer."""
+    made: list[list[Span]] = []
+    for span in sorted(set(found), key=lambda span: (span.start - span.end, span)):
+        free = (layer for layer in made if all(x.end <= span.start or span.end <= x.start for x in layer))
+        if (layer := next(free, None)) is None:
+            made.append(layer := [])
+        layer.append(span)
+    return [sorted(layer) for layer in made]
+
+
 def convert(given: Sequence[str], to: str) -> list[str]:
     """Tags in another scheme, span for span as conlleval reads them. Raises as `spans` and `tags` do."""
     return tags(spans(given), len(given), to)

@@ -22,7 +22,7 @@ def comparison(runs: Mapping[str, Sequence[dict]], data: str) -> Table:
     n = next(iter(runs.values()))[0]["n"]
     if SENTENCES.get(data.lower()) == n:
         rows += [
-            (p.system, *(f"{x:.2f}" for x in (p.intent_accuracy, p.span_f1, p.frame_accuracy)), p.source)
+            (p.system, *(f"{x:.2f}" if x else "" for x in (p.intent_accuracy, p.span_f1, p.frame_accuracy)), p.source)
             for p in published(data)
         ]
     return ("", *THREE.values(), "source"), rows

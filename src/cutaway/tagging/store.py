@@ -8,6 +8,7 @@ INPUT/NAME.json       what an input knows: an encoder's config and tokenizer, a 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cutaway.core.configs import configured, table
 from cutaway.core.errors import CutawayError
@@ -51,20 +52,32 @@ def load(folder: str | Path) -> Tagger:
     folder = Path(folder)
     place = folder / "model" if (folder / "model" / "model.json").is_file() else folder
     if not (place / "model.json").is_file():
-        raise CutawayError(f"{folder} is not a tagger: give a run folder of `cutaway tagging fit`")
+        seeds = sorted(x.parent.name for x in folder.glob("seed-*/model"))
+        hint = f"one of its runs, such as {folder / seeds[0]}" if seeds else "a run folder of `cutaway tagging fit`"
+        raise CutawayError(f"{folder} is not a tagger: give {hint}")
     try:
-        about = json.loads((place / "model.json").read_text())
-        config = configured(Config, about["config"])
-        labels = Labels(tuple(about["labels"]["spans"]), tuple(about["labels"]["intents"]))
-        known = {
-            name: {file.stem: json.loads(file.read_text()) for file in sorted((place / name).glob("*.json"))}
-            for name in config.inputs
-        }
-        tagger = same_tagger(config, labels, known)
-        if about.get("int8"):
-            in_int8(tagger)
+        about = json.loads((place / "model.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise CutawayError(f"its format is {about['format']}, this version of cutaway reads {FORMAT}")
+        tagger = _shape(place, about)
         tagger.load_state_dict(load_file(place / "weights.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        return tagger.eval()
+    except KeyError as error:
+        raise CutawayError(f"{place} cannot be opened (there is no {error}): fit it again") from error
+    except (CutawayError, OSError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise CutawayError(f"{place} cannot be opened ({' '.join(str(error).split())[:200]}): fit it again") from error
-    tagger.calibration = Calibration(**about["calibration"])
-    return tagger.eval()
+
+
+def _shape(place: Path, about: dict[str, Any]) -> Tagger:
+    """The tagger that `about` tells of, its weights to be filled."""
+    config = configured(Config, about["config"])
+    labels = Labels(tuple(about["labels"]["spans"]), tuple(about["labels"]["intents"]))
+    known = {
+        name: {
+            file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((place / name).glob("*.json"))
+        }
+        for name in config.inputs
+    }
+    tagger = same_tagger(config, labels, known)
+    tagger.calibration = Calibration(**{name: float(x) for name, x in about["calibration"].items()})
+    return in_int8(tagger) if about.get("int8") else tagger

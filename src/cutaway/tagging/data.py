@@ -177,13 +177,16 @@ class _Raw(NamedTuple):
     intents: Sequence[str] = ()
 
 
-def _chosen(columns: list[str], width: int, word: int, tag: int | Sequence[int] | str) -> tuple[str, list[str]]:
+def _chosen(
+    columns: list[str], width: int, word: int, tag: int | Sequence[int] | Literal["all"]
+) -> tuple[str, list[str]]:
     """The word of a line, and its tags; raises `CutawayError` for columns of another number than `width`, or a tag that is none."""
     if len(columns) < 2:
         raise CutawayError(f"a single column ({columns[0][:30]!r}); give a word and its tag")
     if len(columns) != width:
         raise CutawayError(f"{len(columns)} columns, but {width} in the lines before: give every line as many")
-    places = [tag] if isinstance(tag, int) else [i for i in range(width) if i != word % width] if tag == "all" else tag
+    others = [i for i in range(width) if i != word % width]
+    places = others if isinstance(tag, str) else [tag] if isinstance(tag, int) else tag
     try:
         found = columns[word], [columns[i] for i in places]
     except IndexError:

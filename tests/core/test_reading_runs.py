@@ -120,6 +120,16 @@ def test_runs_are_found_newest_first_and_only_where_people_put_them(tmp_path):
     assert not broken
 
 
+def test_a_list_reads_no_more_scores_than_it_shows(tmp_path):
+    """What makes thousands of runs a matter of seconds: hundreds of numbers by type are not even looked at."""
+    make(tmp_path / "run")
+    make(tmp_path / "deep", scores={"a": {"b": {"c": {"d": estimate(0.5)}}}})
+    few, all = ({run.folder.name: run for run in find_runs(tmp_path, every=every)[0]} for every in (False, True))
+    assert all["run"].scores.keys() - few["run"].scores.keys() == {"test.by_type.city.name.all.f1"}
+    assert main_scores(few["run"]) == main_scores(all["run"])
+    assert [*few["deep"].scores] == ["a.b.c.d"]
+
+
 def test_links_are_followed_once(tmp_path):
     make(tmp_path / "runs" / "a")
     (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")

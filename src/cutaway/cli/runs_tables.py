@@ -208,10 +208,10 @@ def took(run: FinishedRun) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def size(count: float) -> str:
+def size(count: int) -> str:
     """Bytes in the unit in which a person would say them."""
     if count < 1024:
-        return f"{count:.0f} B"
+        return f"{count} B"
     power = min(3, int(math.log2(count) // 10))
     return f"{count / 1024**power:.1f} {'KMG'[power - 1]}iB"
 

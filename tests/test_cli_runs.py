@@ -258,3 +258,15 @@ def test_help_and_lists_do_not_wait_for_torch(tmp_path):
         [sys.executable, "-c", code + "assert 'torch' not in sys.modules"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_circuits_are_runs_like_any_other(capsys, tmp_path):
+    few = ["--n-sweep", "2", "--n-search", "3", "--n-verify", "4", "--n-random", "2", "--n-paths", "0"]
+    said(capsys, "circuits", "find", "induction", "-m", "planted:induction", "-o", tmp_path / "a", *few)
+    listed = said(capsys, "runs", "list", tmp_path)
+    assert "circuits find" in listed
+    assert "planted:induction" in listed
+    assert "verification.faithfulness." in listed
+    shown = said(capsys, "runs", "show", tmp_path / "a")
+    (changed,) = [line for line in shown.splitlines() if line.split()[:1] == ["find.n_search"]]
+    assert changed.split() == ["find.n_search", "3", "default", "24"]

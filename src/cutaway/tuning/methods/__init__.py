@@ -1,0 +1,1 @@
+"""The methods, one file each; `cutaway.tuning.method.methods()` finds them."""

@@ -1,0 +1,154 @@
+"""Where in a model a method acts: the parts of its layers by their role, whatever the family calls them.
+
+    attn        the attention block of a layer       ffn          its feed-forward block
+    attn_q/k/v  projections of the attention         ffn_up       into the feed-forward block's inner width
+    attn_qkv    the three in one (GPT-2, NeoX)       ffn_gate     beside it, where there is a gate (Llama)
+    attn_o      out of the attention                 ffn_down     back out
+    layer       the whole layer                      norm         what normalises
+
+Encoder-decoders have the layers of both halves, the encoder's first; the decoder's second attention has `cross_` before its roles.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from torch import nn
+
+from cutaway.core.errors import CutawayError
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of models names its parts."""
+
+    name: str
+    layers: str
+    """Pattern of a layer's name, a star for its number."""
+    roles: Mapping[str, str]
+    """Role → name within the layer."""
+
+
+_BERT = {
+    "attn": "attention", "attn_q": "attention.self.query", "attn_k": "attention.self.key", "attn_v": "attention.self.value",
+    "attn_o": "attention.output.dense", "ffn_up": "intermediate.dense", "ffn_down": "output.dense",
+}  # fmt: skip
+_LLAMA = {
+    "attn": "self_attn", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_o": "self_attn.o_proj", "ffn": "mlp", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}  # fmt: skip
+_T5_ATTENTION = {
+    "attn": "layer.0.SelfAttention", "attn_q": "layer.0.SelfAttention.q", "attn_k": "layer.0.SelfAttention.k",
+    "attn_v": "layer.0.SelfAttention.v", "attn_o": "layer.0.SelfAttention.o",
+}  # fmt: skip
+_T5_CROSS = {f"cross_{role}": name.replace("0.Self", "1.EncDec") for role, name in _T5_ATTENTION.items()}
+
+
+def _t5_ffn(n: int) -> dict[str, str]:
+    at = f"layer.{n}.DenseReluDense"
+    return {"ffn": at, "ffn_up": f"{at}.wi", "ffn_down": f"{at}.wo"}
+
+
+FAMILIES = (
+    Family("bert", "encoder.layer.*", _BERT),
+    Family(
+        "distilbert", "transformer.layer.*",
+        {"attn": "attention", "attn_q": "attention.q_lin", "attn_k": "attention.k_lin", "attn_v": "attention.v_lin",
+         "attn_o": "attention.out_lin", "ffn": "ffn", "ffn_up": "ffn.lin1", "ffn_down": "ffn.lin2"},
+    ),
+    Family(
+        "gpt2", "h.*",
+        {"attn": "attn", "attn_qkv": "attn.c_attn", "attn_o": "attn.c_proj", "ffn": "mlp", "ffn_up": "mlp.c_fc",
+         "ffn_down": "mlp.c_proj"},
+    ),
+    Family(
+        "gpt-neox", "layers.*",
+        {"attn": "attention", "attn_qkv": "attention.query_key_value", "attn_o": "attention.dense", "ffn": "mlp",
+         "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h"},
+    ),
+    Family("llama", "layers.*", _LLAMA),
+    Family("t5 encoder", "encoder.block.*", _T5_ATTENTION | _t5_ffn(1)),
+    Family("t5 decoder", "decoder.block.*", _T5_ATTENTION | _T5_CROSS | _t5_ffn(2)),
+)  # fmt: skip
+ROLES = {role for family in FAMILIES for role in family.roles} | {"layer", "norm"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module of a model, and what it is there for."""
+
+    name: str
+    """Its full name in the model."""
+    role: str
+    layer: int
+    """Counted over all layers; −1 for a module that a pattern has found outside them."""
+
+
+def places(model: nn.Module) -> list[Place]:
+    """All parts of a model's layers, layer by layer; none if no family fits."""
+    names, found, counted = dict(model.named_modules()), [], 0
+    for family in FAMILIES:
+        layers = _layers(family, names)
+        if not layers or not all(f"{layers[0]}.{name}" in names for name in family.roles.values()):
+            continue
+        for at, layer in enumerate(layers, counted):
+            found.append(Place(layer, "layer", at))
+            found += [Place(f"{layer}.{name}", role, at) for role, name in family.roles.items()]
+            found += [
+                Place(name, "norm", at)
+                for name, module in names.items()
+                if name.startswith(f"{layer}.") and "norm" in type(module).__name__.lower()
+            ]
+        counted += len(layers)
+    return found
+
+
+def chosen(model: nn.Module, at: Sequence[str]) -> list[Place]:
+    """The parts that are named: by role, or by a pattern of module names (`*.query`, `encoder.layer.0.*`). Roles that this family
+    does not have are left out, as long as another one is there: one default serves all families.
+
+    Raises:
+        CutawayError: a pattern matches nothing, or no role is there; says the nearest names.
+    """
+    known, names, found = places(model), [name for name, _ in model.named_modules() if name], []
+    there = {place.role for place in known}
+    for word in at:
+        if word in ROLES and word not in there and there.intersection(at):
+            continue
+        mine = [place for place in known if place.role == word]
+        if not mine:
+            mine = [Place(name, word, _layer_of(name, known)) for name in names if _fits(name, word)]
+        if not mine:
+            roles = list(dict.fromkeys(place.role for place in known))
+            ends = list(dict.fromkeys(re.sub(r"\.\d+(?=\.)", ".*", name) for name in names))
+            near = difflib.get_close_matches(word, roles + ends, 3, 0.4)
+            hint = f"; nearest are {', '.join(near)}" if near else ""
+            raise CutawayError(
+                f"nothing in the model is called {word!r}{hint}; roles here: {', '.join(roles) or 'none known'}"
+            )
+        found += [place for place in mine if place.name not in {other.name for other in found}]
+    return found
+
+
+def _layers(family: Family, names: Mapping[str, nn.Module]) -> list[str]:
+    """The layers' full names, in order."""
+    pattern = re.compile(rf"(?:.*\.)?{re.escape(family.layers[:-1])}(\d+)")
+    matched = [(int(match[1]), name) for name in names if (match := pattern.fullmatch(name))]
+    return [name for _, name in sorted(matched)]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch(name, pattern) or fnmatch(name, f"*.{pattern}")
+
+
+def _layer_of(name: str, known: Sequence[Place]) -> int:
+    inside = (place.layer for place in known if place.role == "layer" and f"{name}.".startswith(f"{place.name}."))
+    return next(inside, -1)
+
+
+def by_layer(found: Sequence[Place]) -> Iterator[tuple[int, dict[str, Place]]]:
+    """Layer and its parts by role."""
+    for layer in sorted({place.layer for place in found}):
+        yield layer, {place.role: place for place in found if place.layer == layer}

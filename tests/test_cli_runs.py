@@ -9,19 +9,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import cutaway
+from cutaway.circuits.behaviors.choose import choose
+from cutaway.circuits.config import Find
+from cutaway.circuits.find import find
+from cutaway.circuits.write import write
 from cutaway.cli import run
 from cutaway.cli.runs import defaults_of
 from cutaway.cli.runs_tables import as_json, number, plain, short, size, spark
+from cutaway.core.configs import table
 from cutaway.core.numbers import flat
 from cutaway.core.runs import new_run
+from cutaway.tagging.config import Config
 
 
 def make(
     folder: Path, *, seed: int = 0, mean: float = 0.5, lr: float = 2e-4, sha: str = "ab", scores: dict | None = None
 ) -> Path:
-    from cutaway.core.configs import table
-    from cutaway.tagging.config import Config
-
     config = table(Config())
     config["training"] |= {"lr": lr, "seed": seed}
     command = f"cutaway tagging fit --data x --out {folder.name}"
@@ -261,8 +265,10 @@ def test_help_and_lists_do_not_wait_for_torch(tmp_path):
 
 
 def test_circuits_are_runs_like_any_other(capsys, tmp_path):
-    few = ["--n-sweep", "2", "--n-search", "3", "--n-verify", "4", "--n-random", "2", "--n-paths", "0"]
-    said(capsys, "circuits", "find", "induction", "-m", "planted:induction", "-o", tmp_path / "a", *few)
+    model, few = cutaway.load("planted:induction"), Find(n_sweep=2, n_search=3, n_verify=4, n_random=2, n_paths=0)
+    settings = {"behavior": "induction", "model": "planted:induction", "find": vars(few)}
+    with new_run(tmp_path / "a", config=settings, command="cutaway circuits find induction") as made:
+        write(find(model, choose("induction", model, n=few.n_prompts, seed=0), few), made, model.tokenizer)
     listed = said(capsys, "runs", "list", tmp_path)
     assert "circuits find" in listed
     assert "planted:induction" in listed

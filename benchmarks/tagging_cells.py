@@ -24,7 +24,7 @@ from cutaway.tagging.evaluate import evaluate
 from cutaway.tagging.run import fit_run
 from cutaway.tagging.store import load
 
-DATA = Path(os.environ.get("CUTAWAY_DATA", "../shared/data"))
+DATA = Path(os.environ.get("CUTAWAY_DATA", "../shared/data")).resolve()
 WORK = Path.home() / ".cache" / "cutaway-benchmarks"
 SEEDS = (0, 1, 2)
 FACTS = ("seconds", "peak_memory_gib", "parameters", "best_step", "data_sha256", "versions", "hardware")

@@ -10,9 +10,11 @@ stay together.
 """
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import nell_gazetteer
 from tagging_cells import DATA, WORK, Cells, arguments, cells, measured, of, over, quick
 
 from cutaway.tagging.config import Config
@@ -21,34 +23,30 @@ from cutaway.tagging.corpus import Corpus, read_corpus, read_sentences
 RESULT = Path(__file__).parent / "results" / "tagging-entities.json"
 SETS = ("wnut17", "wikigold")
 
+NAMES = "nell-names.txt"
+"""Of nell_gazetteer.py, made where the runs are kept."""
 FRESH = Config(
-    intents="off", dropout=0.3, fresh_lr=1.0, training=replace(Config().training, epochs=12, lr=2e-3, patience=4)
+    intents="off", dropout=0.3, fresh_lr=1.0, training=replace(Config().training, epochs=10, lr=2e-3, patience=4)
 )
-ENCODER = Config(intents="off", training=replace(Config().training, epochs=6))
+ENCODER = Config(intents="off", training=replace(Config().training, epochs=5))
 SPELT = ("words", "char_cnn")
-MORE = ("encoder", "char_cnn", "features")
+ALL = (*SPELT, "features")
+MORE = replace(ENCODER, inputs=("encoder", "char_cnn", "features"), decoder="crf", options={"encoder.hide": 0.15})
 SYSTEMS = {
-    "words, none, softmax": replace(FRESH, inputs=("words",)),
     "words, BiLSTM, softmax": replace(FRESH, inputs=("words",), context="bilstm"),
     "words + char CNN, BiLSTM, CRF": replace(FRESH, inputs=SPELT, context="bilstm", decoder="crf"),
     "words + char BiLSTM, BiLSTM, CRF": replace(FRESH, inputs=("words", "char_lstm"), context="bilstm", decoder="crf"),
-    "words + char CNN + features, ID-CNN, CRF": replace(
-        FRESH, inputs=(*SPELT, "features"), context="iterated_dilated", decoder="crf"
-    ),
-    "words + char CNN + features, transformer, RNN": replace(
-        FRESH, inputs=(*SPELT, "features"), context="transformer", decoder="rnn"
-    ),
-    "words + char CNN + features, BiLSTM, pointer": replace(
-        FRESH, inputs=(*SPELT, "features"), context="bilstm", decoder="pointer"
-    ),
-    "words + char CNN + features, BiLSTM, span": replace(
-        FRESH, inputs=(*SPELT, "features"), context="bilstm", decoder="span"
-    ),
+    "words + char CNN + features, ID-CNN, CRF": replace(FRESH, inputs=ALL, context="iterated_dilated", decoder="crf"),
+    "words + char CNN + features, transformer, RNN": replace(FRESH, inputs=ALL, context="transformer", decoder="rnn"),
+    "words + char CNN + features, CNN, pointer": replace(FRESH, inputs=ALL, context="cnn", decoder="pointer"),
+    "words + char CNN + features, GRU, span": replace(FRESH, inputs=ALL, context="gru", decoder="span"),
     "minilm-l6, none, softmax": ENCODER,
-    "minilm-l6, none, CRF": replace(ENCODER, decoder="crf"),
-    "minilm-l6 + char CNN + features, BiLSTM, CRF": replace(ENCODER, inputs=MORE, context="bilstm", decoder="crf"),
+    "minilm-l6 + char CNN + features, none, CRF": MORE,
+    "minilm-l6 + char CNN + features with names of NELL, none, CRF": replace(
+        MORE, options={"encoder.hide": 0.15, "features.gazetteer": NAMES}
+    ),
 }
-ON_WIKIGOLD = ("words + char CNN, BiLSTM, CRF", "minilm-l6 + char CNN + features, BiLSTM, CRF")
+ON_WIKIGOLD = ("words + char CNN, BiLSTM, CRF", "minilm-l6 + char CNN + features, none, CRF")
 
 
 def wikigold() -> Corpus:
@@ -86,6 +84,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.table:
         return print(markdown(cells(given.out)))
+    given.work.mkdir(parents=True, exist_ok=True)
+    given.out, given.work = given.out.resolve(), given.work.resolve()
+    os.chdir(given.work)  # so that settings say nothing of this machine
+    nell_gazetteer.write(DATA / "kg_nell995" / "entity2id.txt", Path(NAMES))
     corpora = {"wnut17": read_corpus(DATA / "wnut17"), "wikigold": wikigold()}
     if given.quick:
         return print(markdown(quick(SYSTEMS, corpora, "wnut17")))

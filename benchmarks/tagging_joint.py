@@ -31,7 +31,9 @@ SYSTEMS = {
     "minilm-l6 + CRF": replace(ENCODER, decoder="crf"),
 }  # fmt: skip
 ABLATIONS = {
-    "minilm-l6 + CRF, intent from the first token": replace(ENCODER, decoder="crf", options=FIRST),
+    "minilm-l6 + CRF, intent from the first token, 20 epochs": replace(
+        ENCODER, decoder="crf", options=FIRST, training=replace(ENCODER.training, epochs=20, patience=6)
+    ),
     "minilm-l6 + CRF, slots by their mean": replace(ENCODER, decoder="crf", slot_loss="mean"),
     "minilm-l6 + CRF, adversarial": replace(ENCODER, decoder="crf", adversarial=0.05),
     "minilm-l6 + CRF, slots alone": replace(ENCODER, decoder="crf", intents="off"),

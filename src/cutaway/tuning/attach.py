@@ -215,7 +215,7 @@ class Attached:
             parameter.grad = None
         _stack(self.host).remove(self.name)
         if not _stack(self.host):
-            del self.host.tuned_with
+            del vars(self.host)["tuned_with"]
         self._handles, self.besides, self.changes, self.freed = [], {}, {}, {}
 
 
@@ -252,9 +252,7 @@ class _Switched(nn.Module):
 
 def _stack(model: nn.Module) -> list[str]:
     """Names of what is attached to a model, in order."""
-    if not hasattr(model, "tuned_with"):
-        model.tuned_with = []
-    return model.tuned_with
+    return vars(model).setdefault("tuned_with", [])
 
 
 def _first(args: tuple, kwargs: dict) -> Tensor:

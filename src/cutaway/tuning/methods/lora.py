@@ -27,7 +27,7 @@ class Options:
     """Which projections: roles or patterns; roles that a family does not have are left out."""
     rank: int = 8
     """r."""
-    alpha: float = 16.0
+    alpha: int = 16
     """α."""
     dropout: float = 0.0
     """Of what goes into A."""

@@ -101,6 +101,10 @@ class Attached:
             self.freed.setdefault(name, parameter.detach().clone())
             parameter.requires_grad_(True)
 
+    def hold(self, handle: Any) -> None:
+        """Keeps something that has a `remove`, such as a hook of the method's own: called when the attachment is taken off."""
+        self._handles.append(handle)
+
     # --- its life -----------------------------------------------------------------------------------------------------
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -112,10 +116,10 @@ class Attached:
         return {name: p for name, p in found.items() if p.requires_grad and once.setdefault(id(p), name) == name}
 
     def kept(self) -> dict[str, Tensor]:
-        """What has to be saved: what learns, and what was drawn at random or chosen and does not."""
+        """What has to be saved: what learns, and what was drawn at random or chosen and does not; what is shared is there once."""
         found = {f"{name}.{key}": x for name, each in self.besides.items() for key, x in each.state_dict().items()}
         found |= {f"{name}.{key}": x for name, each in self.changes.items() for key, x in each.state_dict().items()}
-        return found | {name: self.host.get_parameter(name).detach() for name in self.freed}
+        return _once(found) | {name: self.host.get_parameter(name).detach() for name in self.freed}
 
     def put(self, tensors: dict[str, Tensor]) -> None:
         """Fills in what was kept. Nothing is changed if names or shapes differ.
@@ -253,6 +257,14 @@ class _Switched(nn.Module):
 def _stack(model: nn.Module) -> list[str]:
     """Names of what is attached to a model, in order."""
     return vars(model).setdefault("tuned_with", [])
+
+
+def _once(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without those that are the same piece of memory as one before them."""
+    first: dict[tuple, str] = {}
+    return {
+        name: x for name, x in found.items() if not x.data_ptr() or first.setdefault((x.data_ptr(), x.shape), name) == name
+    }
 
 
 def _first(args: tuple, kwargs: dict) -> Tensor:

@@ -8,10 +8,11 @@ Everything is done by hooks and parametrisations of torch and can be taken back:
 are, no module is replaced, and after `remove` nothing is left.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -19,6 +20,10 @@ from cutaway.core.errors import CutawayError
 
 SLOT = "tuned"
 """Under this name, and that of the attachment, what is beside a module is registered in it, so that it is moved with it."""
+
+
+Losses = Callable[[Any], Float[Tensor, "batch"]]
+"""From a batch to the loss of each of its examples, by the model as it is now."""
 
 
 class Beside(nn.Module):
@@ -147,6 +152,9 @@ class Attached:
             )
         return mine
 
+    def prepare(self, batches: Iterable[Any], losses: Losses) -> None:
+        """What the method wants to know of the data before training begins; nothing, unless `Method.needs_data`."""
+
     def loss(self) -> Tensor | None:
         """What the method adds to the loss of a step, after the model was called; None for nothing."""
         return None
@@ -263,7 +271,9 @@ def _once(found: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without those that are the same piece of memory as one before them."""
     first: dict[tuple, str] = {}
     return {
-        name: x for name, x in found.items() if not x.data_ptr() or first.setdefault((x.data_ptr(), x.shape), name) == name
+        name: x
+        for name, x in found.items()
+        if not x.data_ptr() or first.setdefault((x.data_ptr(), x.shape), name) == name
     }
 
 

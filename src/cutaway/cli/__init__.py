@@ -1,7 +1,7 @@
 """`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top.
 
 A map of the files:
-    circuits.py, models.py, behaviors.py, reproduce.py, tagging.py    one room each
+    circuits.py, models.py, behaviors.py, reproduce.py, tagging.py, tuning.py    one room each
     runs.py        the runs of all of them; as tables: runs_tables.py
     settings.py    flags made from a room's configuration
     job.py         a long job: ranks, run folder, journal
@@ -24,6 +24,7 @@ from cutaway.cli.models import models
 from cutaway.cli.reproduce import reproduce
 from cutaway.cli.runs import runs
 from cutaway.cli.tagging import tagging
+from cutaway.cli.tuning import tuning
 from cutaway.core.errors import CutawayError
 
 app = App(
@@ -32,7 +33,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
-for room in (circuits, models, behaviors, reproduce, tagging, runs):
+for room in (circuits, models, behaviors, reproduce, tagging, tuning, runs):
     app.command(room)
 
 

@@ -14,7 +14,10 @@ from cutaway.tuning.method import methods
 from cutaway.tuning.tune import Tuned, tune
 from tuning.models import FAMILIES, logits, made
 
-SMALL: dict[str, dict] = {"adapter": {"width": 4}}
+SMALL: dict[str, dict] = {
+    "adapter": {"width": 4},
+    "parallel_adapter": {"width": 4},
+}
 """Options for models of 16 dimensions, where the defaults are too large."""
 STILL = ("self.key.bias",)
 """What cannot move: attention is the same whatever is added to all its scores."""
@@ -29,6 +32,14 @@ def tuned(family: str, name: str) -> Tuned:
         return tune(model, name, **SMALL.get(name, {}))
     except CutawayError as error:
         pytest.skip(str(error))
+
+
+def losses(model: torch.nn.Module, family: str, seed: int) -> torch.Tensor:
+    """The loss of each of a few examples, with arbitrary answers."""
+    out = logits(model, family, seed=seed)
+    target = torch.randint(3, out.shape[:-1], generator=torch.Generator().manual_seed(seed))
+    each = torch.nn.functional.cross_entropy(out.flatten(0, -2), target.flatten(), reduction="none")
+    return each.view(len(out), -1).mean(1)
 
 
 def trained(each: Tuned, family: str, steps: int = 3) -> None:
@@ -59,6 +70,9 @@ def test_a_method_keeps_what_it_says(family, name):
     with torch.no_grad():
         before = logits(plain, family)
     own = {key: p.detach().clone() for key, p in plain.state_dict().items()}
+
+    if record.needs_data:
+        each.prepare((0, 1), lambda seed: losses(each.model, family, seed))
 
     # at the beginning
     with torch.no_grad():

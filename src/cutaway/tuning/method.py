@@ -34,6 +34,8 @@ class Method:
     """Can what it has learned be put into the model's own weights, so that nothing is left beside them?"""
     starts_unchanged: bool = True
     """Does a model that was just tuned say what it said before?"""
+    needs_data: bool = False
+    """Has `Tuned.prepare` to be called once before training?"""
 
 
 @cache

@@ -6,7 +6,7 @@ tuned.save("folder"); tuned.merge(); tuned.remove()
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cutaway.core.configs import options_of
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.attach import Attached
+from cutaway.tuning.attach import Attached, Losses
 from cutaway.tuning.method import Method, method, methods
 from cutaway.tuning.places import chosen
 
@@ -51,6 +51,15 @@ class Tuned:
     def count(self) -> Count:
         every = {id(p): p.numel() for p in self.model.parameters()}
         return Count(sum(p.numel() for p in self.trained().values()), sum(every.values()))
+
+    def prepare(self, batches: Iterable[Any], losses: Losses) -> None:
+        """To be called once before training, for methods that choose by the data what learns (`method.needs_data`).
+
+        Args:
+            batches: of the training set; a method takes as many as its options say.
+            losses: given a batch, calls the model and gives the loss of each example.
+        """
+        self.attached.prepare(batches, losses)
 
     def loss(self) -> Tensor | None:
         """What the method adds to a step's loss, asked for after the model was called; None for nothing."""

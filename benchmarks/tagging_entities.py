@@ -26,7 +26,7 @@ SETS = ("wnut17", "wikigold")
 NAMES = "nell-names.txt"
 """Of nell_gazetteer.py, made where the runs are kept."""
 FRESH = Config(
-    intents="off", dropout=0.3, fresh_lr=1.0, training=replace(Config().training, epochs=10, lr=2e-3, patience=4)
+    intents="off", dropout=0.3, fresh_lr=1.0, training=replace(Config().training, epochs=10, lr=6e-3, patience=0)
 )
 ENCODER = Config(intents="off", training=replace(Config().training, epochs=5))
 SPELT = ("words", "char_cnn")
@@ -35,11 +35,13 @@ MORE = replace(ENCODER, inputs=("encoder", "char_cnn", "features"), decoder="crf
 SYSTEMS = {
     "words, BiLSTM, softmax": replace(FRESH, inputs=("words",), context="bilstm"),
     "words + char CNN, BiLSTM, CRF": replace(FRESH, inputs=SPELT, context="bilstm", decoder="crf"),
-    "words + char BiLSTM, BiLSTM, CRF": replace(FRESH, inputs=("words", "char_lstm"), context="bilstm", decoder="crf"),
+    "words + char CNN + features, BiLSTM, CRF": replace(FRESH, inputs=ALL, context="bilstm", decoder="crf"),
     "words + char CNN + features, ID-CNN, CRF": replace(FRESH, inputs=ALL, context="iterated_dilated", decoder="crf"),
     "words + char CNN + features, transformer, RNN": replace(FRESH, inputs=ALL, context="transformer", decoder="rnn"),
     "words + char CNN + features, CNN, pointer": replace(FRESH, inputs=ALL, context="cnn", decoder="pointer"),
-    "words + char CNN + features, GRU, span": replace(FRESH, inputs=ALL, context="gru", decoder="span"),
+    "words + char BiLSTM + features, GRU, span": replace(
+        FRESH, inputs=("words", "char_lstm", "features"), context="gru", decoder="span"
+    ),
     "minilm-l6, none, softmax": ENCODER,
     "minilm-l6 + char CNN + features, none, CRF": MORE,
     "minilm-l6 + char CNN + features with names of NELL, none, CRF": replace(

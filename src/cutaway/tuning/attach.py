@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.places import SLOT
 
-SLOT = "tuned"
-"""Under this name, and that of the attachment, what is beside a module is registered in it, so that it is moved with it."""
 
+ON_DISK = "base_model.model."
+"""What stands before every name in a file, as in those of the library `peft`."""
 
 Losses = Callable[[Any], Float[Tensor, "batch"]]
 """From a batch to the loss of each of its examples, by the model as it is now."""
@@ -53,20 +54,26 @@ class Attached:
         name: several attachments on one model have different names.
 
     Raises:
-        CutawayError: the model has an attachment of this name.
+        CutawayError: the model has an attachment of this name, or the name is no word.
     """
 
     def __init__(self, model: nn.Module, name: str = "default"):
         self.host, self.name, self.slot = model, name, f"{SLOT}_{name}"
         self.active = True
+        if not name.isidentifier():
+            raise CutawayError(f"{name!r} is no name for a tuning: give letters, digits and _")
         stack = _stack(model)
         if name in stack:
             raise CutawayError(f"the model is tuned already, as {name!r}: remove that first, or give another name")
         self.besides: dict[str, Beside] = {}
         self.changes: dict[str, Change] = {}
+        self._spots: dict[str, list[tuple[nn.Module, str]]] = {}
+        """Where each changed weight is used: module, and the weight's name in it."""
         self.freed: dict[str, Tensor] = {}
         """Name → value before."""
-        self._learned = {name: p.requires_grad for name, p in model.named_parameters()}
+        self.base = dict(model.named_parameters())
+        """What stands on the other side: the model's parameters by the names they had before."""
+        self._learned = {name: p.requires_grad for name, p in self.base.items()}
         self._handles: list[Any] = []
         if not stack:
             model.requires_grad_(False)
@@ -93,18 +100,35 @@ class Attached:
         self._handles.append(host.register_forward_hook(link.around, with_kwargs=True))
 
     def on_weight(self, name: str, change: Change) -> None:
-        """Changes a parameter of the model (`encoder.layer.0.output.dense.weight`) wherever it is used."""
-        owner, _, leaf = name.rpartition(".")
-        module = self.host.get_submodule(owner)
-        parametrize.register_parametrization(module, leaf, _Switched(self, change))
+        """Changes a parameter of the model (`encoder.layer.0.output.dense.weight`) wherever it is used, tied weights in all places.
+
+        Raises:
+            CutawayError: the parameter is changed already.
+        """
+        parameter = self._own(name)
+        self._spots[name] = [
+            (module, leaf)
+            for module in self.host.modules()
+            for leaf, other in module.named_parameters(recurse=False)
+            if other is parameter
+        ]
         self.changes[name] = change
+        for module, leaf in self._spots[name]:
+            parametrize.register_parametrization(module, leaf, _Switched(self, change))
 
     def free(self, names: Iterable[str]) -> None:
-        """Lets parameters of the model itself learn."""
+        """Lets parameters of the model itself learn. Raises `CutawayError` for one that is changed already."""
         for name in names:
-            parameter = self.host.get_parameter(name)
+            parameter = self._own(name)
             self.freed.setdefault(name, parameter.detach().clone())
             parameter.requires_grad_(True)
+
+    def _own(self, name: str) -> nn.Parameter:
+        """A parameter of the model that nothing changes yet."""
+        owner, _, leaf = name.rpartition(".")
+        if parametrize.is_parametrized(self.host.get_submodule(owner), leaf):
+            raise CutawayError(f"{name} is changed by a method already: choose other places for one of the two")
+        return self.host.get_parameter(name)
 
     def hold(self, handle: Any) -> None:
         """Keeps something that has a `remove`, such as a hook of the method's own: called when the attachment is taken off."""
@@ -151,6 +175,14 @@ class Attached:
                 f"{other[0]} has the shape {list(a)}, wanted is {list(b)}: give the options it was made with"
             )
         return mine
+
+    def to_disk(self) -> dict[str, Tensor]:
+        """What is kept, by the names it has in a file."""
+        return {f"{ON_DISK}{name}": x for name, x in self.kept().items()}
+
+    def from_disk(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a file has, by the names of `kept`."""
+        return {name.removeprefix(ON_DISK): x for name, x in tensors.items()}
 
     def prepare(self, batches: Iterable[Any], losses: Losses) -> None:
         """What the method wants to know of the data before training begins; nothing, unless `Method.needs_data`."""
@@ -207,9 +239,13 @@ class Attached:
         self._take_changes(keep=False)
 
     def _take_changes(self, *, keep: bool) -> None:
-        for name in self.changes:
-            owner, _, leaf = name.rpartition(".")
-            parametrize.remove_parametrizations(self.host.get_submodule(owner), leaf, leave_parametrized=keep)
+        for name, spots in self._spots.items():
+            module, leaf = spots[0]
+            value = getattr(module, leaf).clone() if keep else None
+            for module, leaf in spots:
+                parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)
+            if value is not None:
+                self.host.get_parameter(name).copy_(value)
 
     def _on_top(self) -> None:
         if (stack := _stack(self.host))[-1:] != [self.name]:
@@ -228,7 +264,7 @@ class Attached:
         _stack(self.host).remove(self.name)
         if not _stack(self.host):
             del vars(self.host)["tuned_with"]
-        self._handles, self.besides, self.changes, self.freed = [], {}, {}, {}
+        self._handles, self.besides, self.changes, self._spots, self.freed = [], {}, {}, {}, {}
 
 
 class _Link:
@@ -293,6 +329,8 @@ def _assign(host: nn.Module, key: str, x: Tensor) -> None:
 
 def linear(host: nn.Module) -> tuple[int, int]:
     """Width in and out of a linear map, whatever its class; raises `CutawayError` for what is none."""
+    if hasattr(host, "in_features"):  # also where the weight is packed into fewer bits
+        return host.in_features, host.out_features
     weight = getattr(host, "weight", None)
     if weight is None or weight.dim() != 2:
         raise CutawayError(
@@ -304,4 +342,4 @@ def linear(host: nn.Module) -> tuple[int, int]:
 
 def transposed(host: nn.Module) -> bool:
     """GPT-2 in `transformers` keeps its weights as [in, out]."""
-    return type(host).__name__ == "Conv1D"
+    return any(kind.__name__ == "Conv1D" for kind in type(host).__mro__)

@@ -9,14 +9,12 @@ Through `peft`.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
-from cutaway.core.errors import CutawayError
-from cutaway.tuning.attach import linear
 from cutaway.tuning.method import Method
-from cutaway.tuning.places import chosen
-from cutaway.tuning.through_peft import ThroughPeft, at
+from cutaway.tuning.through_peft import ThroughPeft, check_rank, widths
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,21 @@ class Options:
     """Divide α by √r instead of r."""
 
 
-def attach(attached: ThroughPeft, options: Options) -> None:
-    from peft import LoraConfig
+class Lora(ThroughPeft):
+    """LoRA, by `peft`."""
 
-    narrowest = min(min(linear(attached.host.get_submodule(name))) for name in at(attached, options.at))
-    if not 1 <= options.rank <= narrowest:
-        raise CutawayError(
-            f"rank is {options.rank}: give at least 1, at most {narrowest}, the width of the narrowest projection"
-        )
-    attached.give(
-        LoraConfig(
-            r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout, use_rslora=options.rslora,
-            target_modules=at(attached, options.at),
-        )
-    )  # fmt: skip
+    config = "LoraConfig"
+    names: ClassVar = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "rslora": "use_rslora"}
+    always: ClassVar = {"use_dora": False}
+
+
+def attach(attached: Lora, options: Options) -> None:
+    check_rank(attached.host, options)
+    attached.give(options)
 
 
 def count(model: nn.Module, options: Options) -> int:
-    return sum(options.rank * sum(linear(model.get_submodule(place.name))) for place in chosen(model, options.at))
+    return sum(options.rank * (into + out) for into, out in widths(model, options.at))
 
 
 METHOD = Method(
@@ -63,6 +58,6 @@ METHOD = Method(
     options=Options,
     attach=attach,
     count=count,
-    attached=ThroughPeft,
+    attached=Lora,
     mergeable=True,
 )

@@ -19,7 +19,6 @@ from torch.nn.utils import parametrize
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.places import SLOT
 
-
 ON_DISK = "base_model.model."
 """What stands before every name in a file, as in those of the library `peft`."""
 

@@ -72,6 +72,8 @@ FAMILIES = (
     Family("t5 encoder", "encoder.block.*", _T5_ATTENTION | _t5_ffn(1)),
     Family("t5 decoder", "decoder.block.*", _T5_ATTENTION | _T5_CROSS | _t5_ffn(2)),
 )  # fmt: skip
+SLOT = "tuned"
+"""Under this name, and that of the attachment, what is beside a module is registered in it, so that it is moved with it."""
 ROLES = {role for family in FAMILIES for role in family.roles} | {"layer", "norm"}
 
 
@@ -130,6 +132,23 @@ def chosen(model: nn.Module, at: Sequence[str]) -> list[Place]:
             )
         found += [place for place in mine if place.name not in {other.name for other in found}]
     return found
+
+
+def inside(model: nn.Module, at: Sequence[str]) -> list[str]:
+    """Names of the parameters inside the chosen parts, in the model's order; all, if no parts are named. A tied one is there once;
+    what a tuning has put there is not among them. Raises as `chosen`, and `CutawayError` if the parts have no parameters."""
+    parts = tuple(f"{place.name}." for place in chosen(model, at)) if at else ("",)
+    found: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if ".parametrizations." in name:  # under a change: what is changed is one, what changes it is not
+            name = (
+                name.replace(".parametrizations.", ".").removesuffix(".original") if name.endswith(".original") else ""
+            )
+        if name and f".{SLOT}_" not in f".{name}" and name.startswith(parts) and parameter.is_floating_point():
+            found.setdefault(id(parameter), name)
+    if not found:
+        raise CutawayError(f"there are no parameters in {', '.join(at) or 'this model'}: choose other parts")
+    return list(found.values())
 
 
 def _layers(family: Family, names: Mapping[str, nn.Module]) -> list[str]:

@@ -35,7 +35,7 @@ def fit_run(
         out,
         config,
         about={"seed": config.training.seed, "data": corpus.name, "data_sha256": corpus.sha256},
-        more={"sentences": sentences, "dev_from_train": corpus.dev_from_train},
+        more={"kind": "tagging fit", "sentences": sentences, "dev_from_train": corpus.dev_from_train},
         fit=lambda at: fit(config, corpus, at, progress=progress, resume=resume, trackers=trackers),
         parts={"dev": corpus.dev, "test": corpus.test},
         evaluate=evaluate,

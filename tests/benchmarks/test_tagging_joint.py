@@ -29,7 +29,7 @@ def test_the_table_is_the_results(script):
 def test_every_cell_was_measured_with_the_settings_that_stand_in_the_script(script):
     for name, cell in json.loads(script.RESULT.read_text())["cells"].items():
         data, system, seed = name.split(" | ")
-        base = (script.SYSTEMS | script.ABLATIONS)[system]
+        base = script.config(data, system)
         config = replace(base, training=replace(base.training, seed=int(seed)))
         assert cell["config"] == json.loads(json.dumps(table(config))), name
         assert cell["test"]["n"] == {"atis": 893, "snips": 700}[data]

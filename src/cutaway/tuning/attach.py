@@ -19,6 +19,9 @@ from torch.nn.utils import parametrize
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.places import SLOT
 
+AROUND = "tuned_around"
+"""An attachment that has to wrap the model, as prompts do, leaves its name under this one: others go under it, not upon it."""
+
 ON_DISK = "base_model.model."
 """What stands before every name in a file, as in those of the library `peft`."""
 
@@ -70,6 +73,8 @@ class Attached:
         """Where each changed weight is used: module, and the weight's name in it."""
         self.freed: dict[str, Tensor] = {}
         """Name → value before."""
+        if (around := vars(model).get(AROUND)) is not None:
+            raise CutawayError(f"the model is tuned as {around!r}, which has to be put on last: remove that first")
         self.base = dict(model.named_parameters())
         """What stands on the other side: the model's parameters by the names they had before."""
         self._learned = {name: p.requires_grad for name, p in self.base.items()}
@@ -104,7 +109,7 @@ class Attached:
         Raises:
             CutawayError: the parameter is changed already.
         """
-        parameter = self._own(name)
+        parameter = self.own(name)
         self._spots[name] = [
             (module, leaf)
             for module in self.host.modules()
@@ -118,11 +123,11 @@ class Attached:
     def free(self, names: Iterable[str]) -> None:
         """Lets parameters of the model itself learn. Raises `CutawayError` for one that is changed already."""
         for name in names:
-            parameter = self._own(name)
+            parameter = self.own(name)
             self.freed.setdefault(name, parameter.detach().clone())
             parameter.requires_grad_(True)
 
-    def _own(self, name: str) -> nn.Parameter:
+    def own(self, name: str) -> nn.Parameter:
         """A parameter of the model that nothing changes yet."""
         owner, _, leaf = name.rpartition(".")
         if parametrize.is_parametrized(self.host.get_submodule(owner), leaf):

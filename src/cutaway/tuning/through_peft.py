@@ -10,6 +10,7 @@ objects. A method that goes through it is a subclass of `ThroughPeft` that says 
 and an `attach` that checks the options and calls `attached.give(options)`. Prompts, which wrap the model, are in prompts.py.
 """
 
+import copy
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.attach import Attached, linear, transposed
+from cutaway.tuning.attach import ON_DISK, Attached, linear, transposed
 from cutaway.tuning.places import chosen
 
 HARMLESS = {
@@ -39,6 +40,10 @@ class ThroughPeft(Attached):
     """Option → what `peft` calls it."""
     always: ClassVar[Mapping[str, Any]] = {}
     """Settings of `peft` that make it this method."""
+    opens: ClassVar[Collection[str]] = ()
+    """Further classes of `peft` whose files the method can open."""
+    harmless: ClassVar[Collection[str]] = ()
+    """Further settings of `peft` that say nothing about what the adapter computes."""
     conv1d: ClassVar[bool] = True
     """Does `peft` know the transposed projections of GPT-2 for this method? Where not, it is shown plain ones."""
 
@@ -46,6 +51,7 @@ class ThroughPeft(Attached):
     """The model in the hands of `peft`."""
 
     def __init__(self, model: nn.Module, name: str = "default"):
+        need_peft()
         super().__init__(model, name)
         self.replaced: dict[str, nn.Module] = {}
         """Name → the model's own module, where one of `peft` stands now."""
@@ -54,6 +60,11 @@ class ThroughPeft(Attached):
     @property
     def model(self) -> nn.Module:
         return self.host if self.wrapped is None else self.wrapped
+
+    @property
+    def described(self) -> Any:
+        """The configuration of `peft`, as it is in use."""
+        return self.wrapped.peft_config[self.name]
 
     # --- options ------------------------------------------------------------------------------------------------------
 
@@ -84,8 +95,8 @@ class ThroughPeft(Attached):
         settings = self.theirs(options) | more
         targets = at(self.host, options.at)
         self._refuse_twice(targets)
-        described = getattr(need_peft(), self.config)
-        if "fan_in_fan_out" in {f.name for f in fields(described)}:
+        kind = getattr(need_peft(), self.config)
+        if "fan_in_fan_out" in {f.name for f in fields(kind)}:
             settings["fan_in_fan_out"] = any(transposed(self.host.get_submodule(name)) for name in targets)
         if not self.conv1d:
             for name in targets:
@@ -93,7 +104,7 @@ class ThroughPeft(Attached):
                     self.replaced[name] = module
                     self.host.set_submodule(name, _plain(module))
         with told():
-            self.wrap(described(target_modules=targets, **settings))
+            self.wrap(kind(target_modules=targets, **settings))
 
     def wrap(self, config: Any) -> None:
         """The model under one of `peft`'s configurations; notes what it has put where."""
@@ -114,6 +125,25 @@ class ThroughPeft(Attached):
         tuner = need_peft().tuners.tuners_utils.BaseTunerLayer
         if taken := next((name for name in targets if isinstance(self.host.get_submodule(name), tuner)), None):
             raise CutawayError(f"peft is at {taken} already: remove or merge that tuning first, or choose another `at`")
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    def to_disk(self) -> dict[str, Tensor]:
+        freed = {f"{ON_DISK}{name}": self.host.get_parameter(name).detach() for name in self.freed}
+        return self.own_tensors() | freed
+
+    def from_disk(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        freed = {f"{ON_DISK}{name}": name for name in self.freed}
+        return {freed.get(name, name): x for name, x in tensors.items()}
+
+    def to_disk_config(self) -> Any:
+        """The configuration that belongs to what `to_disk` gives."""
+        return copy.copy(self.described)
+
+    @classmethod
+    def opened(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is in a file of `peft`, in the shapes that the method has before training."""
+        return tensors
 
     # --- its life -----------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,15 @@
-"""A task small enough to train in a second, and a script that trains it: `python small_task.py FOLDER OUT [name=value …]`."""
+"""A task small enough to train in a second, and a script that trains it: `python small_task.py FOLDER OUT [name=value …]`.
+
+Several trainings, each behind a `--`, go one after another in processes of their own; the script prints their exit codes.
+"""
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -66,7 +72,6 @@ def main(folder: str, out: str, *settings: str) -> None:
 
 def _kill_after(task: SmallTask, batches: int) -> None:
     """As if the machine were switched off: no handler, no clean-up."""
-    import os
     import signal
 
     collate = task.collate
@@ -79,5 +84,24 @@ def _kill_after(task: SmallTask, batches: int) -> None:
     task.collate = killing
 
 
+def forked(words: Sequence[str]) -> int:
+    """The exit code of a process that trains, forked by this one, which never does: so it need not import torch again."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        main(*words)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if "--" not in sys.argv:
+        main(*sys.argv[1:])
+    else:
+        import accelerate  # noqa: F401 - once for all
+        import torch._dynamo  # the first step of an optimiser would
+
+        trainings = [list(words) for between, words in groupby(sys.argv[1:], "--".__eq__) if not between]
+        print(json.dumps([forked(words) for words in trainings]))

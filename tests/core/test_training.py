@@ -22,40 +22,46 @@ from cutaway.core.training.task import usual_groups
 SCRIPT = Path(__file__).with_name("small_task.py")
 
 
-def run(*args: str, ranks: int = 1) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(SCRIPT)]
-    if ranks > 1:
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc-per-node={ranks}",
-            str(SCRIPT),
-        ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
-    return subprocess.run([*command, *args], env=environment, capture_output=True, text=True, timeout=300)
-
-
-def outcome(tmp_path: Path, name: str, *settings: str, ranks: int = 1) -> dict:
-    done = run(str(tmp_path / name), str(tmp_path / f"{name}.json"), *settings, ranks=ranks)
+def python(*words: str) -> str:
+    """What a Python of its own prints."""
+    path = os.pathsep.join([str(SCRIPT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads((tmp_path / f"{name}.json").read_text())
+    return done.stdout
+
+
+def trainings(folder: Path, *each: str) -> list[int]:
+    """The exit codes of processes that train one after another, each `NAME setting …`, into NAME and NAME.json."""
+    words = [(str(folder / name), str(folder / f"{name}.json"), *more) for name, *more in map(str.split, each)]
+    return json.loads(python(str(SCRIPT), *(word for some in words for word in ("--", *some))))
+
+
+def outcome(folder: Path, name: str) -> dict:
+    return json.loads((folder / f"{name}.json").read_text())
 
 
 # --- killed and resumed ---------------------------------------------------------------------------------------------
 
 
-def test_killed_at_any_step_it_ends_with_the_same_bits(tmp_path):
-    """32 steps; killed in the first step, within an epoch, at its end, and near the end. Dropout makes it a test of random
-    numbers as well, and a checkpoint only every third step of the steps between."""
-    whole = outcome(tmp_path, "whole", "checkpoint_every=3")
-    for at in (0, 5, 8, 29):
-        killed = run(str(tmp_path / f"k{at}"), str(tmp_path / "never.json"), "checkpoint_every=3", f"kill_at={at}")
-        assert killed.returncode == -9
-        assert not (tmp_path / "never.json").exists()
-        again = outcome(tmp_path, f"k{at}", "checkpoint_every=3", "resume=true")
-        assert again == whole
+STEPS = (0, 5, 8, 29)
+"""Of 32: the first step, within an epoch, at its end, and near the end."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Trainings that were killed, and then resumed; one that was not killed, and one that was not resumed."""
+    place = tmp_path_factory.mktemp("killed")
+    each = [f"{at} checkpoint_every=3 {what}" for at in STEPS for what in (f"kill_at={at}", "resume=true")]
+    codes = trainings(place, "whole checkpoint_every=3", *each, "left kill_at=13")
+    assert codes == [0, *[-9, 0] * len(STEPS), -9]
+    return place
+
+
+@pytest.mark.parametrize("at", STEPS)
+def test_killed_at_any_step_it_ends_with_the_same_bits(folder, at):
+    """Dropout makes it a test of random numbers as well, and a checkpoint only every third step of the steps between."""
+    assert outcome(folder, str(at)) == outcome(folder, "whole")
 
 
 def test_a_resumed_training_does_only_what_is_left(tmp_path):
@@ -79,19 +85,18 @@ def test_without_resume_it_starts_anew(tmp_path):
     assert first.seen == second.seen
 
 
-def test_a_lost_part_of_the_state_is_noticed(tmp_path, monkeypatch):
+def test_a_lost_part_of_the_state_is_noticed(folder, monkeypatch):
     """Without the moments of AdamW, or without the random numbers, the end is another."""
     import cutaway.core.training.checkpoint as checkpoint
     import cutaway.core.training.loop as loop
 
-    whole = outcome(tmp_path, "whole")
-    run(str(tmp_path / "killed"), str(tmp_path / "never.json"), "kill_at=13")
+    whole = outcome(folder, "whole")["losses"]
 
     def finished() -> list[float]:
         task = SmallTask()
-        return list(train(task, TRAINING, copied(tmp_path / "killed"), resume=True).losses)
+        return list(train(task, TRAINING, copied(folder / "left"), resume=True).losses)
 
-    assert finished() == whole["losses"]
+    assert finished() == whole
     restore = checkpoint.restore
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -100,9 +105,9 @@ def test_a_lost_part_of_the_state_is_noticed(tmp_path, monkeypatch):
             lambda m, o, t: restore(m, o, {k: x for k, x in t.items() if "exp_avg" not in k or "sq" in k}),
         )
         patch.setattr(torch.optim.AdamW, "step", lenient(torch.optim.AdamW.step))
-        assert finished() != whole["losses"]
+        assert finished() != whole
     monkeypatch.setattr(torch, "set_rng_state", lambda state: None)
-    assert finished() != whole["losses"]
+    assert finished() != whole
 
 
 def copied(folder: Path) -> Path:
@@ -130,13 +135,15 @@ def lenient(step):
 
 def test_two_ranks_are_one_process_with_twice_the_batch(tmp_path):
     """61 samples: the last batch is an odd one, and one rank has fewer than the other."""
-    common = ("dropout=0.0", "n=61", "epochs=3")
-    one = outcome(tmp_path, "one", "batch=16", *common)
-    two = outcome(tmp_path, "two", "batch=8", *common, ranks=2)
-    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
-    assert len(one["losses"]) == 12
-    for name, weights in one["weights"].items():
-        assert two["weights"][name] == pytest.approx(weights, abs=1e-5)
+    task = SmallTask(n=61, dropout=0.0)
+    one = train(task, replace(TRAINING, batch=16, epochs=3), tmp_path / "one")
+    ranks = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT))
+    python(*ranks, str(tmp_path / "two"), str(tmp_path / "two.json"), "dropout=0.0", "n=61", "epochs=3", "batch=8")
+    two = outcome(tmp_path, "two")
+    assert two["losses"] == pytest.approx(one.losses, rel=1e-5)
+    assert len(one.losses) == 12
+    for name, weights in task.model.state_dict().items():
+        assert two["weights"][name] == pytest.approx(weights.flatten().tolist(), abs=1e-5)
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):

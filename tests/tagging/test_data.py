@@ -109,13 +109,12 @@ def test_what_is_wrong_in_joint_files_is_told_with_its_line(tmp_path, words, tag
 @real
 def test_the_real_sets_have_the_sizes_and_labels_that_are_known():
     """papers.md §9: sentences, and what the test set of ATIS has that its training set has not."""
-    sizes = {
-        name: [len(read_joint(DATA / name / part)) for part in ("train", "dev", "test")] for name in ("atis", "snips")
-    }
-    assert sizes == {"atis": [4478, 500, 893], "snips": [13084, 700, 700]}
-    train, test = (read_joint(DATA / "atis" / part) for part in ("train", "test"))
-    assert len({s.intent for s in train}) == 21
-    unseen = [s for s in test if s.intent not in {t.intent for t in train}]
+    train, dev, test = (read_joint(DATA / "atis" / part) for part in ("train", "dev", "test"))
+    assert [len(part) for part in (train, dev, test)] == [4478, 500, 893]
+    assert [len(read_joint(DATA / "snips" / part)) for part in ("train", "dev", "test")] == [13084, 700, 700]
+    seen = {s.intent for s in train}
+    assert len(seen) == 21
+    unseen = [s for s in test if s.intent not in seen]
     assert (len({s.intent for s in unseen}), len(unseen)) == (4, 5)
     assert sum(len(s.intents) > 1 for s in test) == 15
     assert len(set(labels(test)[0]) - set(labels(train)[0])) == 6

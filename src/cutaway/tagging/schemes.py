@@ -10,6 +10,7 @@ allows is a span; a span that begins with I under IOB2 is none.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from cutaway.core.errors import CutawayError
@@ -94,6 +95,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
 BEGINS, CONTINUES, ENDS, ALONE = {"B"}, {"I"}, {"E", "L"}, {"S", "U"}
 
 
+@cache  # there are few tags, and many words
 def _over(before: tuple[str, str], now: tuple[str, str]) -> bool:
     """Is a span over, given the tag of its last word so far and the next one?"""
     return (
@@ -104,6 +106,7 @@ def _over(before: tuple[str, str], now: tuple[str, str]) -> bool:
     )  # fmt: skip
 
 
+@cache
 def _known(tag: str) -> tuple[str, str]:
     prefix, kind = split(tag)
     if prefix != OUTSIDE and (prefix not in "BIELSU" or len(prefix) != 1 or not kind):

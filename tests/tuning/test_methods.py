@@ -26,7 +26,9 @@ SMALL: dict[str, dict] = {
     "adapter": {"width": 4},
     "compacter": {"width": 12, "products": 4, "rank": 3},
     "compacter_plus": {"width": 12, "products": 4, "rank": 3},
+    "mam": {"length": 3, "width": 4},
     "parallel_adapter": {"width": 4},
+    "unipelt": {"rank": 2, "length": 3, "width": 4},
     "last_layers": {"layers": 1},
 }
 """Options for models of 16 dimensions, where the defaults are too large."""

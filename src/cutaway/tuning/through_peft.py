@@ -26,9 +26,12 @@ from cutaway.tuning.places import chosen
 HARMLESS = {
     "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "modules_to_save", "peft_type",
     "peft_version", "revision", "target_modules", "task_type", "fan_in_fan_out", "ensure_weight_tying",
-    "init_lora_weights", "init_weights", "projection_prng_key", "save_projection",
+    "init_lora_weights", "init_weights", "layers_pattern", "layers_to_transform", "projection_prng_key", "save_projection",
 }  # fmt: skip
 """Settings of `peft` that say nothing about what an adapter computes once its tensors are filled in."""
+
+ADDS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Ways in which LoRA begins that leave the model's weights as they are."""
 
 
 class ThroughPeft(Attached):
@@ -139,6 +142,17 @@ class ThroughPeft(Attached):
     def to_disk_config(self) -> Any:
         """The configuration that belongs to what `to_disk` gives."""
         return copy.copy(self.described)
+
+    def unlike(self, config: Mapping[str, Any]) -> str | None:
+        """A setting of `peft`, in a file, that changes what an adapter computes and is another here; None if all is well."""
+        if config.get("init_lora_weights", True) not in ADDS:
+            return "init_lora_weights"
+        passed = HARMLESS | set(self.harmless)
+        for name in (f.name for f in fields(self.described)):
+            mine = getattr(self.described, name)
+            if name in config and name not in passed and (config[name] or mine) and config[name] != mine:
+                return name
+        return None
 
     @classmethod
     def opened(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -94,6 +95,12 @@ class Tuned:
     def remove(self) -> nn.Module:
         """The model as it was before."""
         return self.attached.remove()
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes what was learned into a folder, in the format of `peft`; see `store.save`."""
+        from cutaway.tuning.store import save
+
+        return save(self, folder)
 
     def about(self) -> dict[str, Any]:
         """Method and options as plain data."""

@@ -9,8 +9,10 @@ It trains as many parameters as each chosen projection has outputs, and for `ffn
 and value are one projection (GPT-2), all three are scaled. Through `peft`.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -32,6 +34,14 @@ class Ia3(ThroughPeft):
     """(IA)³, by `peft`."""
 
     config = "IA3Config"
+    harmless: ClassVar = {"feedforward_modules"}
+
+    def unlike(self, config: Mapping[str, Any]) -> str | None:
+        theirs = config.get("feedforward_modules") or []
+        means = re.compile(theirs) if isinstance(theirs, str) else None
+        ends = tuple(f".{name}" for name in theirs)
+        found = {name for name in self.replaced if (means.fullmatch(name) if means else f".{name}".endswith(ends))}
+        return "feedforward_modules" if found != {*self.described.feedforward_modules} else super().unlike(config)
 
 
 def split(model: nn.Module, roles: Sequence[str]) -> tuple[list[str], list[str]]:

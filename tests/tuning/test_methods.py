@@ -28,6 +28,7 @@ SMALL: dict[str, dict] = {
     "compacter_plus": {"width": 12, "products": 4, "rank": 3},
     "mam": {"length": 3, "width": 4},
     "parallel_adapter": {"width": 4},
+    "side": {"reduction": 2, "heads": 2},
     "unipelt": {"rank": 2, "length": 3, "width": 4},
     "last_layers": {"layers": 1},
 }

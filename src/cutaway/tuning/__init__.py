@@ -8,6 +8,7 @@ methods/.
     method.py    what a method is: its record, and how it is found
     places.py    where in a model it acts: parts by their role, whatever the family calls them
     attach.py    the three ways of acting: beside a module, on a weight, on which parameters learn
+    attention.py prefixes inside attention
     through_peft.py  methods that the library `peft` has
     store.py     on disk, in the format of `peft`
 """

@@ -94,7 +94,7 @@ def test_what_is_kept_is_small_and_comes_back():
         assert not torch.equal(logits(spread().model, "bert"), logits(attached.model, "bert"))
 
 
-@pytest.mark.parametrize("wrong", ["another share", "a name too many", "a shape"])
+@pytest.mark.parametrize("wrong", ["another share", "a name too many", "a shape", "a place"])
 def test_what_does_not_fit_changes_nothing(wrong):
     attached = learned(spread())
     before = {name: x.clone() for name, x in attached.kept().items()}
@@ -104,6 +104,8 @@ def test_what_does_not_fit_changes_nothing(wrong):
         kept["other"] = torch.zeros(3)
     elif wrong == "a shape":
         kept[name] = torch.zeros(len(kept[name]) + 1)
+    elif wrong == "a place":
+        kept[name.replace("values", "places")][-1] = 10**6
     with pytest.raises(CutawayError):
         attached.put(kept)
     assert all(torch.equal(x, before[name]) for name, x in attached.kept().items())

@@ -96,7 +96,7 @@ class Attached:
         weight = next(host.parameters(), None)
         if weight is not None:
             module.to(weight.device, weight.dtype if weight.dtype.is_floating_point else None)
-        host.add_module(self.slot, module)
+        host.add_module(self.slot, module.train(host.training))
         self.besides[name] = module
         link = _Link(self, module)
         if reads is not None and reads != name:
@@ -118,7 +118,7 @@ class Attached:
         ]
         self.changes[name] = change
         for module, leaf in self._spots[name]:
-            parametrize.register_parametrization(module, leaf, _Switched(self, change))
+            parametrize.register_parametrization(module, leaf, _Switched(self, change).train(module.training))
 
     def free(self, names: Iterable[str]) -> None:
         """Lets parameters of the model itself learn. Raises `CutawayError` for one that is changed already."""

@@ -87,6 +87,11 @@ class Sparse(Attached):
         if k != given:
             raise CutawayError(f"{given} entries were chosen, wanted are {k}: give the options it was made with")
         for name, places in chosen.items():
+            if len(places) and not 0 <= places.min() <= places.max() < self.base[name].numel():
+                raise CutawayError(
+                    f"{name}.places are not places of this weight: the file is damaged, or of another model"
+                )
+        for name, places in chosen.items():
             self.changes[name].choose(self.base[name], places)
         try:
             super().put(tensors)

@@ -69,6 +69,16 @@ def test_in_training_a_robust_one_draws_how_many_are_left_out():
     assert {tuple(fits) for fits in which} == {(True, False), (False, True)}
 
 
+def test_more_can_be_left_out_in_use():
+    tuned = drawn(tune(made("gpt2"), METHOD.name, first=0, width=4))
+    with torch.no_grad():
+        tuned.attached.leave_out(1)
+        fewer = logits(tuned.model, "gpt2")
+        tuned.remove()
+        expected = logits(drawn(tune(made("gpt2"), METHOD.name, first=1, width=4)).model, "gpt2")
+    torch.testing.assert_close(fewer, expected)
+
+
 def test_leaving_out_without_effect_would_be_noticed(monkeypatch):
     from cutaway.tuning.methods.adapter_drop import Dropped, adapter
 

@@ -6,8 +6,8 @@ Rücklé, Geigle, Glockner, Beck, Pfeiffer, Reimers & Gurevych 2021, AdapterDrop
     h ← h + [i ≥ n] (W_up σ(W_down h + b_down) + b_up)        W_up = b_up = 0 at the beginning
 
 n is the same in training and use (specialised), and no gradient goes below layer n; or, with `robust`, n is drawn anew for each
-batch in training, from 0 to the number of layers − 1, and one set of adapters serves every n in use (`attached.leave_out(n)`). Of an
-encoder-decoder, the layers of each half are counted from 0. It trains 2 m d + m + d parameters for each projection that has an
+batch in training, from 0 to the number of layers − 1, and one set of adapters serves every n in use (`attached.leave_out(n)`). Of
+an encoder-decoder, the layers of each half are counted from 0. It trains 2 m d + m + d parameters for each projection that has an
 adapter: of those in layers i ≥ n, or of all with `robust`.
 """
 
@@ -43,7 +43,7 @@ class Dropping(Attached):
     def leave_out(self, first: int) -> None:
         """Uses the model without the adapters of its first layers. Raises `CutawayError` for what is no number of layers."""
         _check(first, self.layers)
-        self.in_use = first
+        self.in_use = self.left_out = first
 
     def draw(self, model: nn.Module, args: Any) -> None:
         """Before each call of the model."""

@@ -34,7 +34,7 @@ class Work:
 
 
 def at_work(family: str, name: str, role: str, away: float = 0.3, **options: Any) -> Work:
-    """Tunes with a method, gives all that learns arbitrary values (so far `away`), and looks at the first projection of that role."""
+    """Tunes with a method, gives all that learns values so far `away`, looks at the first projection of that role."""
     model = made(family)
     place = chosen(model, [role])[0].name
     own = model.get_submodule(place)

@@ -2,7 +2,7 @@
 
 Liu et al. 2024, Parameter-efficient orthogonal finetuning via butterfly factorization (ICLR, arXiv 2311.06243), §4:
 
-    h = s ⊙ (W R x)        R = diag(R₁, …), R_i = (I − Q_i)(I + Q_i)⁻¹, Q_i = (A_i − A_iᵀ) / 2
+    h = s ⊙ (W R x)        R = diag(R₁, …), R_i = (I + Q_i)(I − Q_i)⁻¹, Q_i = (A_i − A_iᵀ) / 2
 
 with A_i [b, b] = 0 and s = 1 at the beginning.
 

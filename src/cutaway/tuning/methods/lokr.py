@@ -4,8 +4,8 @@ Yeh et al. 2024, Navigating text-to-image customization: from LyCORIS fine-tunin
 
     h = (W + (α / r) C ⊗ D) x        C [o₁, i₁] = 0 at the beginning, D [o₂, i₂]        in = i₁ i₂, out = o₁ o₂
 
-The factors are the nearest to each other that there are, unless `factor` says otherwise. D is B A, of rank r, if r is below half its
-longer side. It trains o₁ i₁ + o₂ i₂ parameters for each projection, or o₁ i₁ + r (o₂ + i₂). Through `peft`.
+The factors are the nearest to each other that there are, unless `factor` says otherwise. D is B A, of rank r, if r is below half
+its longer side. It trains o₁ i₁ + o₂ i₂ parameters for each projection, or o₁ i₁ + r (o₂ + i₂). Through `peft`.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ input, Qiu et al. 2025, Orthogonal finetuning made scalable (EMNLP, arXiv 2506.1
 
     h = W R x        R = diag(R₁, …), R_i = (I + Q_i)(I − Q_i)⁻¹, Q_i = −Q_iᵀ [b, b] = 0 at the beginning
 
-It trains in (b − 1) / 2 parameters for each projection. The inverse is a Neumann series of `terms` terms, or exact with terms=0.
-Through `peft`.
+It trains in (b − 1) / 2 parameters for each projection. The inverse is exact with terms=0; else it is a Neumann
+series of as many terms, which makes R nearly orthogonal, and for which `peft` takes −Q for Q. Through `peft`.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,8 @@ Lester, Al-Rfou & Constant 2021, The power of scale for parameter-efficient prom
     model([P; E(x)])        P [n, d] learned, E(x) what the model makes of its tokens
 
 It trains n d parameters. The output is another from the beginning, as P stands there; for encoder-decoders P is before the
-encoder's input. What classifies by its first position, as BERT does, reads the first of P there. Through `peft`.
+encoder's input. What classifies by its first position, as BERT does, reads the first of P there; where words are predicted, the
+last of P answers for the first word, and the loss of labels counts that. Through `peft`.
 """
 
 from dataclasses import dataclass

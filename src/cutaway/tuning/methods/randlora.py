@@ -4,8 +4,8 @@ Albert et al. 2025, RandLoRA: full-rank parameter-efficient fine-tuning of large
 
     h = W x + (α / r) Σ_j B_j Λ_j A Γ_j x        n = ⌈min(in, out) / r⌉ terms; A, B_j random, shared and frozen
 
-Λ_j [r] = 0 and Γ_j [min(in, out)] are diagonal (where out < in, the terms are transposed). It trains n (r + min(in, out)) parameters for each projection: the smaller the rank
-of the terms, the more there are. Through `peft`.
+Λ_j [r] = 0 and Γ_j [min(in, out)] are diagonal; where out < in, the terms are transposed. It trains n (r + min(in, out))
+parameters for each projection: the smaller the rank of the terms, the more there are. Through `peft`.
 """
 
 from dataclasses import dataclass

@@ -33,6 +33,9 @@ HARMLESS = {
 ADDS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Ways in which LoRA begins that leave the model's weights as they are."""
 
+CHECKPOINTED = "_require_grads_hooks"
+"""Where a model of `transformers` notes hooks that let gradients through its embeddings."""
+
 
 class ThroughPeft(Attached):
     """An attachment that `peft` makes."""
@@ -113,12 +116,17 @@ class ThroughPeft(Attached):
         """The model under one of `peft`'s configurations; notes what it has put where."""
         from peft import get_peft_model
 
-        modules = dict(self.host.named_modules())
+        modules, hooks = dict(self.host.named_modules()), list(vars(self.host).get(CHECKPOINTED, ()))
         known = {id(p): p.requires_grad for p in self.host.parameters()}
         try:
             self.wrapped = get_peft_model(self.host, config, adapter_name=self.name)
         finally:
             self.replaced |= {name: x for name, x in _changed(self.host, modules) if name not in self.replaced}
+            for hook in vars(self.host).get(CHECKPOINTED, ()):  # which peft adds where activations are checkpointed
+                if all(hook is not other for other in hooks):
+                    hook.remove() if hooks else self.hold(hook)
+            if hooks:
+                vars(self.host)[CHECKPOINTED] = hooks
         for parameter in self.host.parameters():
             if id(parameter) in known:  # peft freezes what others have put on the model
                 parameter.requires_grad_(known[id(parameter)])

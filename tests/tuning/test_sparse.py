@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.places import inside
 from cutaway.tuning.sparse import Scatter, Sparse, budget
 from tuning.models import logits, made
 
 
 def spread(family="bert", share=0.1, at=("layer",)):
     attached = Sparse(made(family))
-    attached.spread(at, share)
+    attached.spread(inside(attached.host, at), share)
     return attached
 
 
@@ -128,7 +129,7 @@ def test_one_weight_is_changed_by_one_method():
     attached = spread()
     second = Sparse(attached.model, "second")
     with pytest.raises(CutawayError, match="changed by a method already"):
-        second.spread(("ffn_up",), 0.1)
+        second.spread(inside(second.host, ("ffn_up",)), 0.1)
     second.remove()
     attached.remove()
     assert [name for name, _ in attached.host.named_parameters()] == [

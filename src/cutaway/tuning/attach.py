@@ -245,6 +245,7 @@ class Attached:
     def _take_changes(self, *, keep: bool) -> None:
         for name, spots in self._spots.items():
             module, leaf = spots[0]
+            module.parametrizations[leaf].eval()  # what it says outside training is what is kept
             value = getattr(module, leaf).clone() if keep else None
             for module, leaf in spots:
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)

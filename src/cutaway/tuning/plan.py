@@ -4,7 +4,7 @@ parameters        those that learn, and their share
 optimiser         bytes of AdamW's two averages
 peak              most bytes of tensors during a step: weights, activations, gradients, averages (`core/memory.py`)
 step              the median time of a step
-disk              bytes of what is kept
+disk              bytes of the tensors in a file
 """
 
 import time
@@ -95,10 +95,10 @@ def _of(model: nn.Module, name: str, tokens: dict[str, Tensor], steps: int) -> C
         return Refused(name, kind, str(error))
     try:
         count = tuned.count()
-        kept = sum(x.numel() * x.element_size() for x in tuned.attached.kept().values())
+        on_disk = sum(x.numel() * x.element_size() for x in tuned.attached.to_disk().values())
         averages = sum(2 * p.numel() * p.element_size() for p in tuned.trained().values())
         peak, seconds = _measured(tuned, tokens, steps) if steps else (0, 0.0)
-        return Cost(name, kind, count.trained, count.share, averages, peak, seconds, kept)
+        return Cost(name, kind, count.trained, count.share, averages, peak, seconds, on_disk)
     finally:
         tuned.remove()
 

@@ -6,7 +6,7 @@ For each weight are kept the places that were chosen in it and what was learned 
 averages of the optimiser, no decay; and a decay of the values draws towards the pretrained weight, not towards zero.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.attach import Attached, Change, Losses
-from cutaway.tuning.places import inside
+
+Step = Callable[[Float[Tensor, ""]], None]
 
 
 class Scatter(Change):
@@ -48,12 +49,11 @@ class Sparse(Attached):
     changes: dict[str, Scatter]  # type: ignore[assignment]
     prepared = False
 
-    def spread(self, at: Iterable[str], share: float) -> None:
-        """Makes room for a share of the entries of all parameters in these parts."""
-        names = inside(self.host, tuple(at))
+    def spread(self, names: Sequence[str], share: float) -> None:
+        """Makes room for a share of the entries of these parameters."""
         sizes = [self.own(name).numel() for name in names]
         k = budget(sum(sizes), share)
-        for name, places in _apart(names, sizes, torch.arange(k) * sum(sizes) // k).items():
+        for name, places in apart(names, sizes, torch.arange(k) * sum(sizes) // k).items():
             self.on_weight(name, Scatter(self.base[name], places))
 
     def choose(self, scores: Mapping[str, Tensor]) -> None:
@@ -62,7 +62,7 @@ class Sparse(Attached):
         flat = torch.cat([scores[name].flatten() for name in self.changes])
         best = flat.topk(k, sorted=False).indices.sort().values
         sizes = [self.base[name].numel() for name in self.changes]
-        for name, places in _apart(self.changes, sizes, best).items():
+        for name, places in apart(self.changes, sizes, best).items():
             self.changes[name].choose(self.base[name], places)
         self.prepared = True
 
@@ -79,6 +79,29 @@ class Sparse(Attached):
             self.host.train(before)
             for weight in weights.values():
                 weight.requires_grad_(False)
+
+    @contextmanager
+    def rehearsal(self, rate: float) -> Iterator[tuple[dict[str, nn.Parameter], dict[str, Tensor], Step]]:
+        """A training of the weights themselves, and of heads that learn beside, that is taken back afterwards: the weights, what
+        they were before, and what makes a step of AdamW, given a loss."""
+        with self.dense(training=True) as weights:
+            learn = weights | {name: self.host.get_parameter(name) for name in self.freed}
+            before = {name: p.detach().clone() for name, p in learn.items()}
+            optimizer = torch.optim.AdamW(learn.values(), lr=rate, weight_decay=0.0)
+
+            def step(loss: Float[Tensor, ""]) -> None:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+            try:
+                yield weights, before, step
+            finally:
+                for name, p in learn.items():
+                    p.data.copy_(before[name])
+                    p.grad = None
+                for change in self.changes.values():
+                    change.values.grad = None
 
     def put(self, tensors: dict[str, Tensor]) -> None:
         before = {name: (change.places, change.values) for name, change in self.changes.items()}
@@ -153,12 +176,12 @@ def budget(entries: int, share: float) -> int:
     return max(1, round(share * entries))
 
 
-def count(model: nn.Module, at: Iterable[str], share: float) -> int:
+def count(model: nn.Module, names: Sequence[str], share: float) -> int:
     """Of what `Sparse.spread` makes room for."""
-    return budget(sum(model.get_parameter(name).numel() for name in inside(model, tuple(at))), share)
+    return budget(sum(model.get_parameter(name).numel() for name in names), share)
 
 
-def _apart(names: Iterable[str], sizes: list[int], places: Int[Tensor, "chosen"]) -> dict[str, Int[Tensor, "..."]]:
+def apart(names: Iterable[str], sizes: list[int], places: Int[Tensor, "chosen"]) -> dict[str, Int[Tensor, "..."]]:
     """Places in all weights, one behind the other, as places in each; ascending."""
     ends = torch.tensor(sizes, device=places.device).cumsum(0)
     parts = places.tensor_split(torch.searchsorted(places, ends[:-1]).tolist())

@@ -14,6 +14,7 @@ from torch import nn
 
 from cutaway.tuning import sparse
 from cutaway.tuning.method import Method
+from cutaway.tuning.places import inside
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class Options:
 
 
 def attach(attached: sparse.ByFisher, options: Options) -> None:
-    attached.spread(options.at, options.share)
+    attached.spread(inside(attached.host, options.at), options.share)
     attached.samples = options.samples
 
 
 def count(model: nn.Module, options: Options) -> int:
-    return sparse.count(model, options.at, options.share)
+    return sparse.count(model, inside(model, options.at), options.share)
 
 
 METHOD = Method(

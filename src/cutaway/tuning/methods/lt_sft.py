@@ -10,17 +10,19 @@ parameters in `at`). Steps 1 to 3 are `Tuned.prepare`: one AdamW step for each o
 needs the memory of full fine-tuning for that while.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning import sparse
 from cutaway.tuning.attach import Losses
 from cutaway.tuning.method import Method
+from cutaway.tuning.places import inside
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,12 @@ class LotteryTicket(sparse.Sparse):
     l1: float
 
     def prepare(self, batches: Iterable[Any], losses: Losses) -> None:
-        with self.dense(training=True) as weights:
-            learn = [*weights.values(), *(self.host.get_parameter(name) for name in self.freed)]
-            before = [p.detach().clone() for p in learn]
-            optimizer = torch.optim.AdamW(learn, lr=self.rate, weight_decay=0.0)
+        moved: dict[str, Tensor] = {}
+        with self.rehearsal(self.rate) as (weights, before, step):
             for batch in batches:
                 loss = losses(batch).mean()
-                if self.l1:
-                    loss = loss + self.l1 * self._distance(weights, before)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            with torch.no_grad():
-                moved = {name: (p - old).abs() for (name, p), old in zip(weights.items(), before, strict=False)}
-                for p, old in zip(learn, before, strict=True):
-                    p.copy_(old)
-                    p.grad = None
-        for change in self.changes.values():
-            change.values.grad = None
+                step(loss + self.l1 * distance(weights, before) if self.l1 else loss)
+            moved = {name: (weight.detach() - before[name]).abs() for name, weight in weights.items()}
         if not any(x.any() for x in moved.values()):
             raise CutawayError("nothing moved in the first training: give batches, and a rate above 0")
         self.choose(moved)
@@ -68,20 +58,20 @@ class LotteryTicket(sparse.Sparse):
         values = [change.values for change in self.changes.values()]
         return self.l1 * torch.cat(values).abs().mean() if self.l1 else None
 
-    @staticmethod
-    def _distance(weights: dict[str, nn.Parameter], before: list[Tensor]) -> Tensor:
-        """‖θ − θ⁰‖₁ / n."""
-        far = sum(((p - old).abs().sum() for p, old in zip(weights.values(), before, strict=False)), torch.zeros(()))
-        return far / sum(p.numel() for p in weights.values())
+
+def distance(weights: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    """‖θ − θ⁰‖₁ / n."""
+    far = torch.stack([(weight - before[name]).abs().sum() for name, weight in weights.items()])
+    return far.sum() / sum(weight.numel() for weight in weights.values())
 
 
 def attach(attached: LotteryTicket, options: Options) -> None:
-    attached.spread(options.at, options.share)
+    attached.spread(inside(attached.host, options.at), options.share)
     attached.rate, attached.l1 = options.rate, options.l1
 
 
 def count(model: nn.Module, options: Options) -> int:
-    return sparse.count(model, options.at, options.share)
+    return sparse.count(model, inside(model, options.at), options.share)
 
 
 METHOD = Method(

@@ -23,6 +23,7 @@ SMALL: dict[str, dict] = {
     "randlora": {"rank": 4},
     "oft": {"block": 4},
     "adalora": {"start_rank": 4, "rank": 3},
+    "adamix": {"width": 4, "experts": 2},
     "adapter": {"width": 4},
     "adapter_drop": {"width": 4, "first": 1},
     "compacter": {"width": 12, "products": 4, "rank": 3},
@@ -31,6 +32,7 @@ SMALL: dict[str, dict] = {
     "parallel_adapter": {"width": 4},
     "residual_adapter": {"width": 4},
     "side": {"reduction": 2, "heads": 2},
+    "sparse_adapter": {"width": 8},
     "unipelt": {"rank": 2, "length": 3, "width": 4},
     "last_layers": {"layers": 1},
 }

@@ -61,7 +61,7 @@ def test_options_that_make_no_sense(name, options, told):
 @pytest.mark.parametrize(
     ("name", "option", "told"),
     [
-        ("lora", "width", "lora has no option 'width'; it is one of adapter"),
+        ("lora", "width", "lora has no option 'width'; it is one of"),
         ("prompt", "token", "prompt has no option 'token'; did you mean tokens"),
         ("bitfit", "rank", "bitfit has no option 'rank'"),
     ],

@@ -332,7 +332,7 @@ def _assign(host: nn.Module, key: str, x: Tensor) -> None:
         parameter.copy_(x)
 
 
-def linear(host: nn.Module) -> tuple[int, int]:
+def linear(host: Any) -> tuple[int, int]:
     """Width in and out of a linear map, whatever its class; raises `CutawayError` for what is none."""
     if hasattr(host, "in_features"):  # also where the weight is packed into fewer bits
         return host.in_features, host.out_features

@@ -6,7 +6,7 @@ are those of virtual tokens alone are left out of what comes back, and labels ar
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -158,11 +158,11 @@ def cached(model: nn.Module) -> tuple[int, int, int]:
     Raises:
         CutawayError: it is not known where they are, or the model does not take any from outside.
     """
-    config, kind = getattr(model, "config", None), task(model)
+    kind, config = task(model), cast(Any, model).config
     keys = [place for place in places(model) if place.role in ("attn_k", "attn_qkv")]
     if getattr(config, "is_encoder_decoder", False):
         keys = [place for place in keys if "decoder." in f"{place.name}."]
-    backbone = getattr(model, model.base_model_prefix, model) if kind in HEADED else model
+    backbone = getattr(model, str(model.base_model_prefix), model) if kind in HEADED else model
     if not keys or "past_key_values" not in {*inspect.signature(backbone.forward).parameters}:
         raise CutawayError(
             f"{type(model).__name__} takes no keys and values from outside, as prefixes are: take prompt"

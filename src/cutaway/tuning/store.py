@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ def base_of(attached: Attached) -> Base:
     weights = {name: p.detach() for name, p in attached.base.items() if name not in attached.freed}
     values = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
-        values.update(weights[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        values.update(weights[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     shapes = {name: list(x.shape) for name, x in weights.items()}
     return Base(_sum(lasting), _sum(shapes), values.hexdigest())
 
@@ -202,7 +202,10 @@ def _from_peft(model: nn.Module, folder: Path, config: Mapping[str, Any], tensor
     kinds = {str(getattr(kind, "value", kind)): made.__name__ for kind, made in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     kind = kinds.get(config.get("peft_type", ""))
     for name, method in methods().items():
-        if kind in _opened_by(method) and (options := method.attached.ours(config)) is not None:
+        if (
+            kind in _opened_by(method)
+            and (options := cast(type[ThroughPeft], method.attached).ours(config)) is not None
+        ):
             if "at" in {f.name for f in fields(method.options)}:
                 options["at"] = _targets(model, folder, config)
             heads = config.get("modules_to_save") or []

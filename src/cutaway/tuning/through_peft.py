@@ -279,7 +279,7 @@ def _changed(host: nn.Module, before: Mapping[str, nn.Module]) -> list[tuple[str
     return list(found.items())
 
 
-def _plain(module: nn.Module) -> nn.Linear:
+def _plain(module: Any) -> nn.Linear:
     """A linear map that looks at the same memory as a transposed one."""
     into, out = linear(module)
     plain = nn.Linear(into, out, bias=False, device="meta")

@@ -9,6 +9,6 @@ methods/.
     places.py    where in a model it acts: parts by their role, whatever the family calls them
     attach.py    the three ways of acting: beside a module, on a weight, on which parameters learn
     attention.py prefixes inside attention
-    through_peft.py  methods that the library `peft` has
+    through_peft.py  methods that the library `peft` has; prompts.py, those of them that put vectors before the input
     store.py     on disk, in the format of `peft`
 """

@@ -30,6 +30,7 @@ SMALL: dict[str, dict] = {
     "compacter_plus": {"width": 12, "products": 4, "rank": 3},
     "mam": {"length": 3, "width": 4},
     "parallel_adapter": {"width": 4},
+    "propelt": {"width": 4},
     "residual_adapter": {"width": 4},
     "side": {"reduction": 2, "heads": 2},
     "sparse_adapter": {"width": 8},

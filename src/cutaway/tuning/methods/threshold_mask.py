@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.attach import ON_DISK, Attached, Change
+from cutaway.tuning.bits import packed, unpacked
 from cutaway.tuning.difference import projections
 from cutaway.tuning.method import Method
 
@@ -60,24 +61,20 @@ class Masked(Change):
         return weight * Straight.apply(self.scores, self.threshold)
 
     def bits(self) -> UInt8[Tensor, "bytes"]:
-        """The mask, eight entries to a byte, the first in the lowest bit."""
-        on = (self.scores.detach() >= self.threshold).flatten().to(torch.uint8)
-        return (nn.functional.pad(on, (0, -len(on) % 8)).view(-1, 8) << torch.arange(8, device=on.device)).sum(1).to(on)
+        """The mask."""
+        return packed(self.scores >= self.threshold)
 
     def scores_of(self, bits: UInt8[Tensor, "bytes"]) -> Tensor:
         """Scores half a width above and below the threshold."""
-        if bits.shape != self.bits().shape:
-            raise CutawayError(f"a mask has {len(bits)} bytes, wanted are {len(self.bits())}: it is of another model")
-        on = ((bits[:, None] >> torch.arange(8, device=bits.device)) & 1).flatten()[: self.scores.numel()]
-        return ((on.to(self.scores.dtype) - 0.5) * self.width + self.threshold).view_as(self.scores)
+        return (unpacked(bits, self.scores) - 0.5) * self.width + self.threshold
 
 
 class Masks(Attached):
     changes: dict[str, Masked]  # type: ignore[assignment]
 
     def to_disk(self) -> dict[str, Tensor]:
-        packed = {f"{ON_DISK}{name}.scores": change.bits() for name, change in self.changes.items()}
-        return super().to_disk() | packed
+        masks = {f"{ON_DISK}{name}.scores": change.bits() for name, change in self.changes.items()}
+        return super().to_disk() | masks
 
     def from_disk(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         tensors = super().from_disk(tensors)

@@ -28,10 +28,21 @@ def test_it_is_the_projection_without_building_it(d, shape):
     each = Projected(Shared(d), scale, weight, torch.Generator().manual_seed(1))
     torch.nn.init.normal_(each.shared.theta)
     p = matrix(each, weight.numel())
-    torch.testing.assert_close(each.projected(weight.numel()), p @ each.shared.theta)
     torch.testing.assert_close(each(weight), 0.5 * (p @ each.shared.theta).view(shape))
-    each.order = each.order.flip(0)  # another order is noticed
-    assert not torch.allclose(each.projected(weight.numel()), p @ each.shared.theta)
+
+    by = torch.randn(shape)
+    (each(weight) * by).sum().backward()
+    learned, right = (each.shared.theta.grad, scale.grad), (each.shared.theta.grad.clone(), scale.grad.clone())
+    theta, factor = each.shared.theta.detach().requires_grad_(), torch.tensor(0.5, requires_grad=True)
+    (factor * (p @ theta).view(shape) * by).sum().backward()
+    torch.testing.assert_close(learned, (theta.grad, factor.grad))
+
+    each.order = each.order.roll(1)  # another order is noticed, there and back
+    each.zero_grad()
+    changed = each(weight)
+    (changed * by).sum().backward()
+    assert not torch.allclose(changed, 0.5 * (p @ theta).view(shape))
+    assert not torch.allclose(each.shared.theta.grad, right[0])
 
 
 def test_walsh_hadamard_matrices():
@@ -46,7 +57,7 @@ def test_lengths_are_kept_in_the_mean():
         each = Projected(Shared(50), torch.nn.Parameter(torch.ones(())), torch.zeros(20, 30), draw)
         with torch.no_grad():
             each.shared.theta.copy_(theta)
-        lengths.append(each.projected(600).square().sum().item())
+        lengths.append(each(torch.zeros(20, 30)).square().sum().item())
     assert sum(lengths) / 200 == pytest.approx(theta.square().sum().item(), rel=0.05)
 
 

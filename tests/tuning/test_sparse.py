@@ -6,6 +6,7 @@ import torch
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.places import inside
 from cutaway.tuning.sparse import Scatter, Sparse, budget
+from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 
 
@@ -123,6 +124,17 @@ def test_shares_and_places():
 def test_training_without_a_choice_is_told():
     with pytest.raises(CutawayError, match="prepare"):
         spread().after_step(1, 1)
+
+
+def test_what_stands_on_a_changed_weight_is_not_merged():
+    attached = learned(spread())
+    each = tune(attached.model, "krona", name="second")
+    before = {name: x.clone() for name, x in each.attached.kept().items()}
+    with pytest.raises(CutawayError, match="under this one"):
+        each.merge()
+    assert all(torch.equal(x, before[name]) for name, x in each.attached.kept().items())
+    each.remove()
+    assert torch.equal(attached.merge().get_parameter("classifier.weight"), made("bert").classifier.weight)
 
 
 def test_one_weight_is_changed_by_one_method():

@@ -213,6 +213,10 @@ class Attached:
     def merge(self) -> nn.Module:
         """Puts all that was learned into the model's own weights and lets go of it; returns the model. Raises as `remove`."""
         self._on_top()
+        if below := [
+            x for x in self.besides if parametrize.is_parametrized(self.host.get_submodule(x)) and x not in self.changes
+        ]:
+            raise CutawayError(f"{below[0]} is changed by a tuning under this one: it can be removed, but not merged")
         self.switch(True)
         with torch.no_grad():
             self.fold()
@@ -245,7 +249,7 @@ class Attached:
     def _take_changes(self, *, keep: bool) -> None:
         for name, spots in self._spots.items():
             module, leaf = spots[0]
-            module.parametrizations[leaf].eval()  # what it says outside training is what is kept
+            self.changes[name].eval()  # what it says outside training is what is kept
             value = getattr(module, leaf).clone() if keep else None
             for module, leaf in spots:
                 parametrize.remove_parametrizations(module, leaf, leave_parametrized=False)

@@ -27,7 +27,7 @@ class Difference(Beside):
 
     def merged(self, host: nn.Module) -> dict[str, Tensor]:
         delta = self.built()
-        return {"weight": host.weight + (delta.T if transposed(host) else delta)}
+        return {"weight": host.get_parameter("weight") + (delta.T if transposed(host) else delta)}
 
 
 def low_rank(rank: int, d_in: int, d_out: int) -> tuple[nn.Parameter, nn.Parameter]:

@@ -14,6 +14,7 @@ each entry of the weights in memory, none on disk.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -73,15 +74,39 @@ class Projected(Change):
         self.register_buffer("order", torch.randperm(shared.n, generator=draw), persistent=False)
         self.register_buffer("gauss", torch.randn(blocks, shared.n, generator=draw), persistent=False)
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.scale * self.projected(weight.numel()).view_as(weight).to(weight.dtype)
+        self.entries = weight.numel()
 
-    def projected(self, entries: int) -> Float[Tensor, "entries"]:
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + Scaled.apply(self.scale, self.shared.theta, self).view_as(weight).to(weight.dtype)
+
+    def onto(self, theta: Float[Tensor, "d"]) -> Float[Tensor, "entries"]:
         """P θ."""
-        shared = self.shared
-        theta = nn.functional.pad(shared.theta, (0, shared.n - len(shared.theta)))
-        mixed = shared.transformed(theta * self.signs)[:, self.order] / shared.n**0.5
-        return shared.transformed(mixed * self.gauss).flatten()[:entries] / entries**0.5
+        h, n = self.shared.transformed, self.shared.n
+        mixed = h(nn.functional.pad(theta, (0, n - len(theta))) * self.signs)[:, self.order]
+        return h(mixed * self.gauss).flatten()[: self.entries] / (n * self.entries) ** 0.5
+
+    def back(self, delta: Float[Tensor, "entries"]) -> Float[Tensor, "d"]:
+        """Pᵀ δ."""
+        h, n = self.shared.transformed, self.shared.n
+        blocks = nn.functional.pad(delta, (0, self.gauss.numel() - self.entries)).view_as(self.gauss)
+        mixed = torch.zeros_like(self.gauss).index_copy_(1, self.order, h(blocks) * self.gauss)
+        return (h(mixed) * self.signs).sum(0)[: len(self.shared.theta)] / (n * self.entries) ** 0.5
+
+
+class Scaled(torch.autograd.Function):
+    """λ P θ. Its gradients are λ Pᵀ δ and ⟨Pᵀ δ, θ⟩: nothing as large as a weight is kept for them."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: Tensor, theta: Tensor, by: Projected) -> Tensor:
+        ctx.save_for_backward(scale, theta)
+        ctx.by = by
+        return scale * by.onto(theta)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        scale, theta = ctx.saved_tensors
+        back = ctx.by.back(delta)
+        return back @ theta, scale * back, None
 
 
 def layers(model: nn.Module, options: Options) -> dict[str, int]:

@@ -38,6 +38,8 @@ class Attention:
     d_model: int
     width: int
     """Of its keys, all heads together."""
+    function: str
+    """The name of the function that computes it."""
 
 
 class Gate(nn.Module):
@@ -85,13 +87,13 @@ def attentions(model: nn.Module, at: Sequence[str]) -> list[Attention]:
         if inner is None:
             raise CutawayError(f"{place.name} is no attention block: a prefix can be in attn or cross_attn")
         name, (role, shares) = inner.name.rpartition(".")[0], _keys(inner.role)
-        if _picked(module := model.get_submodule(name)) is None:
+        if (function := _picked(module := model.get_submodule(name))) is None:
             raise CutawayError(
                 f"a prefix cannot be put into {type(module).__name__}: its attention is not {' or '.join(KNOWN)}"
             )
         keys = next(other for other in known if other.layer == inner.layer and other.role == role)
         d_model, out = linear(model.get_submodule(keys.name))
-        found.append(Attention(name, d_model, out // shares))
+        found.append(Attention(name, d_model, out // shares, function))
     return found
 
 
@@ -99,15 +101,15 @@ def put_before(attached: Attached, block: Attention, prefix: Prefix) -> None:
     """Puts a prefix into an attention block, until the attachment is taken off."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    module = attached.host.get_submodule(block.name)
+    module: Any = attached.host.get_submodule(block.name)
     attached.hold(module.register_forward_pre_hook(prefix.hear, with_kwargs=True))
     attached.beside(block.name, prefix)
-    base = _picked(module)
-    if module.config._attn_implementation == base:
-        ALL_ATTENTION_FUNCTIONS.register(OURS + base, partial(_with_prefixes, base))
+    if module.config._attn_implementation == block.function:
+        config: Any = copy.copy(module.config)
+        config._attn_implementation_internal = OURS + block.function
+        ALL_ATTENTION_FUNCTIONS.register(OURS + block.function, partial(_with_prefixes, block.function))
         attached.hold(_Config(module, module.config))
-        module.config = copy.copy(module.config)
-        module.config._attn_implementation_internal = OURS + base
+        module.config = config
 
 
 class _Config:
@@ -172,7 +174,7 @@ def _with_prefixes(
 def _widened(query: Tensor, gate: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Twice the width: the first half is what was, the second is for the prefix, which meets there the query times its gate."""
     query = torch.cat((query, gate[:, None] * query), dim=-1)
-    return query, *(nn.functional.pad(x, (0, x.shape[-1])) for x in (key, value))
+    return query, nn.functional.pad(key, (0, key.shape[-1])), nn.functional.pad(value, (0, value.shape[-1]))
 
 
 def _before(prefix: Float[Tensor, "length width"], x: Tensor, second_half: bool) -> Tensor:

@@ -64,7 +64,8 @@ class Flow:
     def __init__(self, before: "Flow | None"):
         self.before = before
         """That of the encoder, for a decoder."""
-        self.state: Tensor | None = None
+        self.state: Any = None
+        """Hidden states: [batch, pos, w]."""
         self.masks: tuple[Tensor | None, Tensor | None] = None, None
         """Who may attend to whom, within and to the encoder: [batch, 1, pos, pos]; None for everybody, or what is causal."""
 

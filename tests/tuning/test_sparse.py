@@ -137,6 +137,14 @@ def test_what_stands_on_a_changed_weight_is_not_merged():
     assert torch.equal(attached.merge().get_parameter("classifier.weight"), made("bert").classifier.weight)
 
 
+def test_a_head_is_not_changed_and_learned_as_a_whole_at_once():
+    model = made("bert")
+    with pytest.raises(CutawayError, match=r"classifier\.weight is changed by a method already"):
+        tune(model, "fish_mask", at=("classifier", "layer"), also=("classifier",))
+    assert [name for name, _ in model.named_parameters()] == [name for name, _ in made("bert").named_parameters()]
+    assert "classifier.weight" in tune(model, "fish_mask", also=("classifier",)).trained()
+
+
 def test_one_weight_is_changed_by_one_method():
     attached = spread()
     second = Sparse(attached.model, "second")

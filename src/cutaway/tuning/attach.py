@@ -129,9 +129,10 @@ class Attached:
 
     def own(self, name: str) -> nn.Parameter:
         """A parameter of the model that nothing changes yet."""
-        owner, _, leaf = name.rpartition(".")
-        if parametrize.is_parametrized(self.host.get_submodule(owner), leaf):
-            raise CutawayError(f"{name} is changed by a method already: choose other places for one of the two")
+        plain = name.replace(".parametrizations.", ".").removesuffix(".original")
+        owner, _, leaf = plain.rpartition(".")
+        if plain != name or parametrize.is_parametrized(self.host.get_submodule(owner), leaf):
+            raise CutawayError(f"{plain} is changed by a method already: choose other places for one of the two")
         return self.host.get_parameter(name)
 
     def hold(self, handle: Any) -> None:

@@ -28,7 +28,7 @@ from cutaway.tuning.methods import bitfit
 class Options:
     """Of U-BitFit."""
 
-    at: tuple[str, ...] = ()
+    at: tuple[str, ...] = ("layer",)
     """Biases of which parts, as roles or patterns; all, if none are named."""
     share: float = 0.25
     """Of their entries, that learn."""

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.methods import compacter_plus
 from cutaway.tuning.methods.compacter import PHM
+from cutaway.tuning.methods.compacter_plus import METHOD as PLUS
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 
@@ -71,7 +71,7 @@ def test_an_adapter_adds_what_the_equation_says():
 
 def test_compacter_plus_is_compacter_behind_the_feed_forward_block():
     torch.manual_seed(2)
-    plus = tune(made("llama"), compacter_plus.METHOD.name, width=4, products=2)
+    plus = tune(made("llama"), PLUS.name, width=4, products=2)
     assert {name.rpartition(".")[2] for name in plus.attached.besides} == {"down_proj"}
     torch.manual_seed(2)
     plain = tune(made("llama"), "compacter", at=("ffn_down",), width=4, products=2)

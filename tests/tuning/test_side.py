@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.methods import side
+from cutaway.tuning.methods.side import METHOD, Quiet
 from cutaway.tuning.places import places
 from cutaway.tuning.tune import tune
 from tuning.models import FAMILIES, inputs, logits, made
@@ -15,7 +15,7 @@ SMALL = {"reduction": 2, "heads": 2}
 
 def moved(family, **options):
     """A tuned model in which nothing is as it began."""
-    tuned, draw = tune(made(family), side.METHOD.name, **(SMALL | options)), torch.Generator().manual_seed(5)
+    tuned, draw = tune(made(family), METHOD.name, **(SMALL | options)), torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in tuned.trained().values():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))

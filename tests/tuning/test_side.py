@@ -112,9 +112,7 @@ def test_no_state_of_the_model_can_have_a_gradient(family):
 
 
 def test_layers_that_record_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(
-        side.Quiet, "enter", lambda self, layer, args, kwargs: setattr(self.flow, "masks", (None, None))
-    )
+    monkeypatch.setattr(Quiet, "enter", lambda self, layer, args, kwargs: setattr(self.flow, "masks", (None, None)))
     assert len(recorded(moved("gpt2"), "gpt2")) > 10
 
 

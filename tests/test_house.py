@@ -9,6 +9,7 @@ from cutaway.circuits.behaviors import behavior_recipes
 from cutaway.circuits.search.record import methods
 from cutaway.decoder.family import families
 from cutaway.tagging.parts import contexts, decoders, inputs
+from cutaway.tuning.method import methods as tuning_methods
 
 ROOT = Path(__file__).parents[1]
 DOCS = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
@@ -32,6 +33,14 @@ def test_every_part_of_a_tagger_has_a_citation_a_docs_row_and_a_test(axis, name)
     assert re.search(r"(19|20)\d\d", PARTS[axis][name].citation), "no year in the citation"
     assert f"| `{name}` |" in DOCS, "no row in a table of the docs"
     imported = rf"from cutaway\.tagging\.{axis}(\.{name} import| import [^\n]*\b{name}\b)"
+    assert re.search(imported, TESTS), "no test imports it"
+
+
+@pytest.mark.parametrize("name", tuning_methods())
+def test_every_tuning_method_has_a_citation_a_docs_row_and_a_test(name):
+    assert re.search(r"(19|20)\d\d", tuning_methods()[name].citation), "no year in the citation"
+    assert f"| `{name}` |" in DOCS, "no row in a table of the docs"
+    imported = rf"from cutaway\.tuning\.methods(\.{name} import| import [^\n]*\b{name}\b)"
     assert re.search(imported, TESTS), "no test imports it"
 
 

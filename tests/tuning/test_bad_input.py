@@ -20,7 +20,7 @@ def refused(told, family, name, **options):
     with pytest.raises(CutawayError, match=told) as error:
         tune(model, name, **options)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 800
+    assert len(str(error.value)) < 400
     untouched(model, family)
 
 

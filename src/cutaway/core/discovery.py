@@ -19,8 +19,11 @@ def discover(package: str, record: str) -> dict[str, Any]:
     return {each.name: each for each in found}
 
 
-def pick(known: Mapping[str, T], name: str, kind: str) -> T:
+def pick(known: Mapping[str, T], name: str, kind: str, *, listed_by: str = "") -> T:
     """One by name.
+
+    Args:
+        listed_by: a command that lists them, to be named in their place where they are many.
 
     Raises:
         CutawayError: there is none such; says which there are, and the nearest.
@@ -29,4 +32,5 @@ def pick(known: Mapping[str, T], name: str, kind: str) -> T:
         return known[name]
     near = difflib.get_close_matches(name, known)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise CutawayError(f"no {kind} {name!r}: known are {', '.join(known)}{hint}")
+    there = f"`{listed_by}` lists all {len(known)}" if listed_by else f"known are {', '.join(known)}"
+    raise CutawayError(f"no {kind} {name!r}: {there}{hint}")

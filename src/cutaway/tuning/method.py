@@ -46,4 +46,4 @@ def methods() -> dict[str, Method]:
 
 def method(name: str) -> Method:
     """One by name; raises `CutawayError` with the nearest names if there is none such."""
-    return pick(methods(), name, "tuning method")
+    return pick(methods(), name, "tuning method", listed_by="cutaway tuning methods")

@@ -1,10 +1,12 @@
 """What each method costs on a model, before anything is trained: one real step of each, on random tokens.
 
-parameters        those that learn, and their share
-optimiser         bytes of AdamW's two averages
-peak              most bytes of tensors during a step: weights, activations, gradients, averages (`core/memory.py`)
-step              the median time of a step
-disk              bytes of the tensors in a file
+    learn        parameters that learn, and their share of all
+    optimiser    bytes of AdamW's two averages
+    peak         most bytes of tensors during a step: weights, activations, gradients, averages (`core/memory.py`)
+    step         the median time of a step
+    disk         bytes of what is kept
+
+Options are the methods' own defaults; the model is afterwards as it was.
 """
 
 import time
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from cutaway.core.errors import CutawayError
 from cutaway.core.memory import PeakMemory
 from cutaway.core.progress import Progress
-from cutaway.tuning.method import methods
+from cutaway.tuning.method import Method, method, methods
 from cutaway.tuning.tune import Tuned, tune
 
 
@@ -73,32 +75,28 @@ def plan(
     """
     if batch < 1 or length < 1 or steps < 0:
         raise CutawayError(f"batch {batch}, length {length}, steps {steps}: give at least 1, 1 and 0")
-    known = methods()
-    for name in names:
-        if name not in known:
-            raise CutawayError(f"no tuning method {name!r}: known are {', '.join(known)}")
+    wanted = [method(name) for name in names] or list(methods().values())
     tokens = _tokens(model, batch, length, seed)
     found: list[Cost | Refused] = []
-    with progress.stage("measure", len(names or known)) as tick:
-        for name in names or known:
+    with progress.stage("measure", len(wanted)) as tick:
+        for each in wanted:
             torch.manual_seed(seed)
-            found.append(_of(model, name, tokens, steps))
+            found.append(_of(model, each, tokens, steps))
             tick(1)
     return sorted(found, key=lambda x: (x.peak_bytes, x.trained) if isinstance(x, Cost) else (2**62, 0))
 
 
-def _of(model: nn.Module, name: str, tokens: dict[str, Tensor], steps: int) -> Cost | Refused:
-    kind = methods()[name].kind
+def _of(model: nn.Module, wanted: Method, tokens: dict[str, Tensor], steps: int) -> Cost | Refused:
     try:
-        tuned = tune(model, name)
+        tuned = tune(model, wanted.name)
     except CutawayError as error:
-        return Refused(name, kind, str(error))
+        return Refused(wanted.name, wanted.kind, str(error))
     try:
         count = tuned.count()
         on_disk = sum(x.numel() * x.element_size() for x in tuned.attached.to_disk().values())
         averages = sum(2 * p.numel() * p.element_size() for p in tuned.trained().values())
         peak, seconds = _measured(tuned, tokens, steps) if steps else (0, 0.0)
-        return Cost(name, kind, count.trained, count.share, averages, peak, seconds, on_disk)
+        return Cost(wanted.name, wanted.kind, count.trained, count.share, averages, peak, seconds, on_disk)
     finally:
         tuned.remove()
 
@@ -106,8 +104,7 @@ def _of(model: nn.Module, name: str, tokens: dict[str, Tensor], steps: int) -> C
 def _measured(tuned: Tuned, tokens: dict[str, Tensor], steps: int) -> tuple[int, float]:
     """Bytes at the peak of a step with the optimiser's averages in place, and the median time of a step."""
     learned = list(tuned.trained().values())
-    before = [p.detach().clone() for p in learned]
-    optimizer = torch.optim.AdamW(learned, lr=0.0, foreach=False)
+    optimizer = torch.optim.AdamW(learned, lr=0.0, foreach=False)  # nothing moves
     learning, taken = tuned.model.training, []
     tuned.model.train()
     with PeakMemory() as memory:
@@ -119,9 +116,6 @@ def _measured(tuned: Tuned, tokens: dict[str, Tensor], steps: int) -> tuple[int,
         _step(tuned, optimizer, tokens)
         taken.append(time.perf_counter() - started)
     tuned.model.train(learning)
-    with torch.no_grad():
-        for p, x in zip(learned, before, strict=True):
-            p.copy_(x)
     return memory.peak, median(taken)
 
 

@@ -149,7 +149,7 @@ def task(model: nn.Module) -> str:
 def embedded(model: nn.Module) -> int:
     """Width of the vectors that a model reads; raises as `task`."""
     task(model)
-    return model.get_input_embeddings().weight.shape[1]
+    return cast(Any, model).get_input_embeddings().weight.shape[1]
 
 
 def cached(model: nn.Module) -> tuple[int, int, int]:

@@ -1,8 +1,10 @@
 """Tuning a model: one call, and what comes back.
 
-tuned = tune(model, "adapter", width=32)        freezes the model, attaches the method
-optimizer = AdamW(tuned.trained().values())     train as you like: the model is called as ever
-tuned.save("folder"); tuned.merge(); tuned.remove()
+    tuned = tune(model, "adapter", width=32)        freezes the model, attaches the method
+    optimizer = AdamW(tuned.trained().values())     train as you like: the model is called as ever
+    tuned.save("folder")                            and in the end tuned.merge() or tuned.remove()
+
+Nothing is wrapped unless the method has to (prompts): keep the model that you have.
 """
 
 import difflib

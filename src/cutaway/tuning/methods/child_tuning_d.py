@@ -10,11 +10,9 @@ It trains k = share × (entries of all parameters in `at`): the same choice as `
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from cutaway.tuning import sparse
 from cutaway.tuning.method import Method
-from cutaway.tuning.places import inside
+from cutaway.tuning.methods import fish_mask
 
 
 @dataclass(frozen=True)
@@ -29,23 +27,14 @@ class Options:
     """Examples to choose by; fewer, if there are fewer."""
 
 
-def attach(attached: sparse.ByFisher, options: Options) -> None:
-    attached.spread(inside(attached.host, options.at), options.share)
-    attached.samples = options.samples
-
-
-def count(model: nn.Module, options: Options) -> int:
-    return sparse.count(model, inside(model, options.at), options.share)
-
-
 METHOD = Method(
     name="child_tuning_d",
     kind="partial",
     about="a child network, chosen by Fisher information",
     citation="Xu et al. 2021, Raise a child in large language model (EMNLP, arXiv 2109.05687), Child-Tuning_D",
     options=Options,
-    attach=attach,
-    count=count,
+    attach=fish_mask.attach,
+    count=fish_mask.count,
     attached=sparse.ByFisher,
     mergeable=True,
     needs_data=True,

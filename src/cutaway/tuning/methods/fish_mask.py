@@ -9,6 +9,7 @@ It trains k = share × (entries of all parameters in `at`). The method looks at 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -29,12 +30,12 @@ class Options:
     """Examples to choose by, N; fewer, if there are fewer."""
 
 
-def attach(attached: sparse.ByFisher, options: Options) -> None:
+def attach(attached: sparse.ByFisher, options: Any) -> None:
     attached.spread(inside(attached.host, options.at), options.share)
     attached.samples = options.samples
 
 
-def count(model: nn.Module, options: Options) -> int:
+def count(model: nn.Module, options: Any) -> int:
     return sparse.count(model, inside(model, options.at), options.share)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.store import load_tuned
+from cutaway.tuning.format import load_tuned
 from cutaway.tuning.tune import tune
 from tuning.models import made
-from tuning.test_store import untouched
+from tuning.test_format import untouched
 
 RANKED = {"lora", "adalora", "dora", "loha", "lokr", "hra", "randlora"}
 

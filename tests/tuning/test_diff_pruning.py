@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.format import load_tuned
 from cutaway.tuning.methods.diff_pruning import METHOD, Diff, Options, concrete
-from cutaway.tuning.store import load_tuned
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 

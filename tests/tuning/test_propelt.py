@@ -6,8 +6,8 @@ from torch import nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.bits import packed, unpacked
+from cutaway.tuning.format import load_tuned
 from cutaway.tuning.methods.propelt import METHOD, Options, Prototype, Seen
-from cutaway.tuning.store import load_tuned
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.format import load_tuned
 from cutaway.tuning.methods import sparse_adapter
 from cutaway.tuning.methods.sparse_adapter import METHOD, STD, Options, Pruned
-from cutaway.tuning.store import load_tuned
 from cutaway.tuning.tune import tune
 from tuning.models import inputs, logits, made
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.format import load_tuned
 from cutaway.tuning.methods.threshold_mask import METHOD, Masked, Options
-from cutaway.tuning.store import load_tuned
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 

@@ -10,5 +10,5 @@ methods/.
     attach.py    the three ways of acting: beside a module, on a weight, on which parameters learn
     attention.py prefixes inside attention
     through_peft.py  methods that the library `peft` has; prompts.py, those of them that put vectors before the input
-    store.py     on disk, in the format of `peft`
+    format.py    on disk, in the format of `peft`
 """

@@ -37,7 +37,7 @@ class Count:
 
 
 class Tuned:
-    """A model with a method on it. Made by `tune` or `store.load_tuned`."""
+    """A model with a method on it. Made by `tune` or `format.load_tuned`."""
 
     def __init__(self, made_by: Method, options: Any, attached: Attached, also: Sequence[str]):
         self.method, self.options, self.attached, self.also = made_by, options, attached, tuple(also)
@@ -99,8 +99,8 @@ class Tuned:
         return self.attached.remove()
 
     def save(self, folder: str | Path) -> Path:
-        """Writes what was learned into a folder, in the format of `peft`; see `store.save`."""
-        from cutaway.tuning.store import save
+        """Writes what was learned into a folder, in the format of `peft`; see `format.save`."""
+        from cutaway.tuning.format import save
 
         return save(self, folder)
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.format import CONFIG, WEIGHTS, base_of, load_tuned
 from cutaway.tuning.method import methods
 from cutaway.tuning.places import chosen
 from cutaway.tuning.prompts import Prompts
-from cutaway.tuning.store import CONFIG, WEIGHTS, base_of, load_tuned
 from cutaway.tuning.through_peft import ThroughPeft
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made

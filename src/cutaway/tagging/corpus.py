@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cutaway.core.errors import CutawayError
-from cutaway.tagging.data import Sentence, read_columns, read_joint, text_lines
+from cutaway.core.text_files import text_lines
+from cutaway.tagging.data import Sentence, read_columns, read_joint
 from cutaway.tagging.json_lines import read_json_lines
 
 NAMES = {"train": ("train",), "dev": ("dev", "valid", "val"), "test": ("test",)}

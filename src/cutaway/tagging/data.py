@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cutaway.core.errors import CutawayError
+from cutaway.core.text_files import text_lines
 from cutaway.tagging import schemes
 from cutaway.tagging.schemes import Span
 
@@ -245,25 +246,3 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
         elif block:
             yield n - len(block), block
             block = []
-
-
-def text_lines(path: Path) -> list[str]:
-    """Of a text file in UTF-8, with or without a byte-order mark, with any line ends. Raises `CutawayError` if it is none."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise CutawayError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise CutawayError(f"{path} is a folder: give a file") from error
-    except OSError as error:
-        raise CutawayError(f"{path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        n = error.object.count(b"\n", 0, error.start) + 1
-        raise CutawayError(
-            f"{path}, line {n}: not UTF-8 (byte {error.start}): give text, converted to UTF-8"
-        ) from error
-    # not splitlines: it would also split at characters that may stand within a word
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    if n := next((n for n, line in enumerate(lines, 1) if "\0" in line), 0):
-        raise CutawayError(f"{path}, line {n}: a zero byte, so this is not text in UTF-8: convert it first")
-    return lines[:-1] if lines[-1] == "" else lines

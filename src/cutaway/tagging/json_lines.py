@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cutaway.core.errors import CutawayError
-from cutaway.tagging.data import Sentence, text_lines
+from cutaway.core.text_files import text_lines
+from cutaway.tagging.data import Sentence
 from cutaway.tagging.intents import SEVERAL
 from cutaway.tagging.schemes import Span
 

@@ -199,6 +199,13 @@ class Attached:
     def after_step(self, step: int, total: int) -> None:
         """What the method does after each step of the optimiser."""
 
+    def state(self) -> dict[str, Tensor]:
+        """What changes in training and is neither a parameter nor a buffer, so that a training can be taken up again."""
+        return {}
+
+    def put_state(self, state: dict[str, Tensor]) -> None:
+        """Takes it up."""
+
     def switch(self, on: bool) -> None:
         """Off: the model says what it said before, the attachment stays."""
         if on == self.active:

@@ -22,7 +22,7 @@ from cutaway.core.training.checkpoint import Checkpoints, Position, put_back, re
 from cutaway.core.training.options import Training
 from cutaway.core.training.order import epoch_order, part
 from cutaway.core.training.schedule import rate
-from cutaway.core.training.task import Batch, Task
+from cutaway.core.training.task import Task, moved
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ class _Loop:
             random = tensors.pop("random")
             restore(self.bare, self.optimizer.optimizer, tensors)
             torch.set_rng_state(random[self.rank])
+            before = "task."
+            self.task.put_state({name[len(before) :]: x for name, x in tensors.items() if name.startswith(before)})
 
     def finish(self) -> Trained:
         put_back(self.bare, self.checkpoints.load_best(self.at.best_step))
@@ -178,13 +180,14 @@ class _Loop:
             group["lr"] = self.training.lr * share * group["multiple"]
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.task.after_step(self.at.step + 1, self.total)
         self.accelerator.log({"loss": mean, "lr": self.training.lr * share}, step=self.at.step)
         return mean
 
     def losses(self, samples: list[int]) -> Tensor:
         """Of this rank's part of a batch. A rank without any still has to take part, with a loss of nothing."""
         mine = part(samples, self.rank, self.world)
-        batch = _moved(self.task.collate(mine or samples[:1]), self.accelerator.device)
+        batch = moved(self.task.collate(mine or samples[:1]), self.accelerator.device)
         with self.accelerator.autocast():
             losses = self.task.losses(self.model, batch)
         return losses if mine else losses * 0
@@ -211,9 +214,6 @@ class _Loop:
     def checkpoint(self) -> None:
         random = self.accelerator.gather(torch.get_rng_state().to(self.accelerator.device)[None]).cpu()
         if self.accelerator.is_main_process:
-            self.checkpoints.save(self.at, tensors_of(self.bare, self.optimizer.optimizer, random))
+            state = {f"task.{name}": x for name, x in self.task.state().items()}
+            self.checkpoints.save(self.at, tensors_of(self.bare, self.optimizer.optimizer, random) | state)
         self.accelerator.wait_for_everyone()
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return {name: x.to(device) if isinstance(x, Tensor) else x for name, x in batch.items()}

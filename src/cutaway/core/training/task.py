@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -41,9 +42,24 @@ class Task(ABC):
     def groups(self) -> Sequence[dict]:
         """Parameter groups for AdamW; `multiple` is how many times as fast as the others a group learns (`usual_groups`)."""
 
+    def after_step(self, step: int, total: int) -> None:  # noqa: B027 - most tasks have nothing to do then
+        """Called after each step of the optimiser, with its number from 1 and that of all steps."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What changes from step to step and is neither a parameter nor a buffer: a checkpoint keeps it, for `put_state`."""
+        return {}
+
+    def put_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most tasks keep nothing
+        """Takes up `state` again."""
+
     @abstractmethod
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Scores on the dev set; `score` is the one that chooses the best weights, higher is better. Never the test set."""
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device."""
+    return {name: x.to(device) if isinstance(x, Tensor) else x for name, x in batch.items()}
 
 
 def usual_groups(model: nn.Module, weight_decay: float, *, multiples: Mapping[str, float] | None = None) -> list[dict]:

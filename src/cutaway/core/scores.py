@@ -1,4 +1,6 @@
-"""Numbers estimated from samples: a mean, or a ratio of sums, with a bootstrap interval."""
+"""Numbers estimated from samples: a mean, a ratio of sums, or any other statistic, with a bootstrap interval."""
+
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -39,15 +41,41 @@ def bootstrap_ratio(
     return ratio(above.sum(-1), below.sum(-1)), low, high
 
 
+def estimates(
+    statistics: Callable[[Float[Tensor, "resample sample"]], Mapping[str, Float[Tensor, " resample"]]],
+    n: int,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Any statistics of n samples, each with its interval; the same resamples for all.
+
+    Args:
+        statistics: their values for samples that are there so and so often: a row of counts for each resample, in float64.
+    """
+    rows = _counts(n, resamples, seed).split(100)
+    drawn = [statistics(some.double()) for some in rows]
+    found = {}
+    for name, value in statistics(torch.ones(1, n, dtype=torch.float64)).items():
+        low, high = _tails(torch.cat([each[name] for each in drawn]), level).tolist()
+        found[name] = Estimate(value.item(), low, high, n)
+    return found
+
+
 def _weights(n: int, resamples: int, seed: int) -> Float[Tensor, "resample sample"]:
     """How often each resample draws each sample, over n."""
+    return _counts(n, resamples, seed) / n
+
+
+def _counts(n: int, resamples: int, seed: int) -> Float[Tensor, "resample sample"]:
     draws = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
-    return torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(resamples, n)) / n
+    return torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(resamples, n))
 
 
 def _tails(values: Float[Tensor, "*axes resample"], level: float) -> Float[Tensor, "2 *axes"]:
     tail = (1 - level) / 2
-    return values.quantile(torch.tensor([tail, 1 - tail]), dim=-1)
+    return values.quantile(values.new_tensor([tail, 1 - tail]), dim=-1)
 
 
 def estimate(values: Float[Tensor, " sample"], *, seed: int = 0) -> Estimate:

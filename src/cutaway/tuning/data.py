@@ -116,12 +116,12 @@ Rows = tuple[str, Iterator[_Row]]
 
 
 def _example(role: str | None, said: dict[str, Any]) -> Example:
-    text, pair, answer = said["text"], said.get("pair"), said[role] if role else None
+    text, pair, answer = said["text"], said.get("pair"), said.get(role or "")
     if role == "target" and pair is not None:
         raise CutawayError("a target follows one text: leave the pair out, or put both into the text")
     if role != "target" and not text.strip():
         raise CutawayError("the text is empty: fill it, or leave the example out")
-    if role in ("label", "target") and not answer.strip():
+    if isinstance(answer, str) and role != "score" and not answer.strip():
         raise CutawayError(f"the {role} is empty: fill it, or leave it out of the whole file")
     return Example(text, pair, _number(answer) if role == "score" else answer)
 

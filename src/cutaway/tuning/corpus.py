@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cutaway.core.errors import CutawayError
@@ -25,6 +25,8 @@ NAMES = {
     "test": ("test", "testing"),
 }
 """How files of a data set are called: one of these words is in the name. The parts read from them are train, dev and test."""
+
+PARTS = ("train", "dev", "test")
 
 METRICS = {"labels": "accuracy", "scores": "correlation", "text": "log_likelihood"}
 """What chooses the weights, by the kind of answers; for CoLA, GLUE's own: Matthews' correlation."""
@@ -135,27 +137,36 @@ def read_corpus(path: str | Path, *, dev_share: float = 0.1, limit: int = 0, see
     return Corpus.of(name, kind, train, dev, test, metric=metric, dev_from_train=aside, notes=notes)
 
 
-def read_examples(path: str | Path, part: str = "test", *, dev_share: float = 0.1) -> list[Example]:
+def read_examples(
+    path: str | Path, part: str = "test", *, kind: str | None = None, dev_share: float = 0.1
+) -> list[Example]:
     """The examples of one file, with answers or without; or `part` of a folder, which is what `read_corpus` would have there. Where
     that has no test set, a file of that name without answers is taken: it can be predicted, though not measured.
 
+    Args:
+        kind: that of answers, if there are any.
+
     Raises:
-        CutawayError: there are none, or they cannot be read.
+        CutawayError: there are none, they cannot be read, or the answers are of another kind.
     """
     path = Path(path)
-    if not path.is_dir():
-        return list(read_file(path).examples)
-    if part not in ("train", "dev", "test"):
-        raise CutawayError(f"there is no part {part!r}: give train, dev or test")
+    read = _part(path, part, dev_share) if path.is_dir() else read_file(path)
+    if kind and read.kind not in (kind, None):
+        raise CutawayError(f"{path} has {read.kind} for answers where {kind} are wanted: give other examples")
+    return list(read.examples)
+
+
+def _part(path: Path, part: str, dev_share: float) -> Part:
+    if part not in PARTS:
+        raise CutawayError(f"there is no part {part!r}: give {', '.join(PARTS)}")
     found = _Found.of(path)
-    if part in found.parts and part != "train":
-        return list(found.parts[part].examples)
-    if part in found.unanswered:
-        return list(found.unanswered[part].examples)
-    train, dev, _ = found.choosing(dev_share) if "train" in found.parts else ((), (), False)
-    if not (some := {"train": train, "dev": dev, "test": ()}[part]):
-        raise CutawayError(f"{path} has no part {part!r} ({_here(path)})")
-    return list(some)
+    if part != "train" and (read := found.parts.get(part) or found.unanswered.get(part)):
+        return read
+    if "train" in found.parts:
+        train, dev, _ = found.choosing(dev_share)
+        if some := {"train": train, "dev": dev}.get(part):
+            return replace(found.parts["train"], examples=some)
+    raise CutawayError(f"{path} has no part {part!r} ({_here(path)})")
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def number_scores(there: Sequence[float], said: Sequence[float]) -> Scores:
 
 
 def text_scores(
-    log_likelihoods: Sequence[float], tokens: Sequence[int], right: Sequence[int], exact: Sequence[bool]
+    log_likelihoods: Sequence[float], tokens: Sequence[int], right: Sequence[int], exact: Sequence[bool] | None = None
 ) -> Scores:
     """Log-likelihood and perplexity a token, accuracy of tokens and of whole texts.
 
@@ -97,7 +97,7 @@ def text_scores(
         log_likelihoods: of all tokens of each text to be written, summed, in nats.
         tokens: how many these are.
         right: of how many the likeliest token is the right one, given those before.
-        exact: whether the text is right as a whole.
+        exact: whether the text is right as a whole; None: if all its tokens are, which is when the model would write it.
 
     Raises:
         CutawayError: no examples, not as many of each, a text without tokens, or a likelihood that is no number.
@@ -113,7 +113,8 @@ def quick(kind: str, *answers: Sequence) -> dict[str, float]:
 
     Args:
         kind: labels, scores or text.
-        answers: what `label_scores`, `number_scores` or `text_scores` takes.
+        answers: what `label_scores`, `number_scores` or `text_scores` takes; labels of training that are not given are those that
+            are there or said.
     """
     statistics = {"labels": _label_statistics, "scores": _number_statistics, "text": _text_statistics}[kind](*answers)
     once = torch.ones(1, len(answers[0]), dtype=torch.float64)
@@ -125,8 +126,9 @@ def _scores(kind: str, told: str, statistics: Statistics, n: int, unseen: Mappin
     return Scores(n, kind, protocol, estimates(statistics, n), unseen or {})
 
 
-def _label_statistics(there: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> Statistics:
+def _label_statistics(there: Sequence[str], said: Sequence[str], labels: Sequence[str] = ()) -> Statistics:
     _check("labels", there, said)
+    known = sorted(set(labels) or {*there, *said})
     classes = sorted({*labels, *there, *said})
     number = {name: i for i, name in enumerate(classes)}
     asked, given = (torch.tensor([number[x] for x in some]) for some in (there, said))
@@ -134,7 +136,7 @@ def _label_statistics(there: Sequence[str], said: Sequence[str], labels: Sequenc
     # of each sample, by class: there, said, both
     one = torch.eye(len(classes), dtype=torch.float64)
     sides = torch.cat([one[asked], one[given], one[asked] * right[:, None]], 1)
-    second = number[max(labels)] if len(set(labels)) == 2 else None
+    second = number[known[1]] if len(known) == 2 else None
 
     def statistics(counts: Counts) -> dict[str, Float[Tensor, " resample"]]:
         n = counts.sum(-1)
@@ -165,8 +167,9 @@ def _number_statistics(there: Sequence[float], said: Sequence[float]) -> Statist
 
 
 def _text_statistics(
-    log_likelihoods: Sequence[float], tokens: Sequence[int], right: Sequence[int], exact: Sequence[bool]
+    log_likelihoods: Sequence[float], tokens: Sequence[int], right: Sequence[int], exact: Sequence[bool] | None = None
 ) -> Statistics:
+    exact = [a == b for a, b in zip(right, tokens, strict=False)] if exact is None else exact
     _check("texts", tokens, log_likelihoods, right, exact)
     sums = torch.stack([_numbers(some) for some in (log_likelihoods, tokens, right, exact)], 1)
     if (sums[:, 1] < 1).any():

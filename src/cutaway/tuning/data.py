@@ -57,7 +57,9 @@ class Example:
         try:
             "".join(x for x in told.values() if isinstance(x, str)).encode()
         except UnicodeEncodeError as error:
-            raise CutawayError(f"{error.object[error.start - 9 : error.end]!r} is not text: give UTF-8") from error
+            raise CutawayError(
+                f"{error.object[max(0, error.start - 9) : error.end]!r} is not text: give UTF-8"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ NAMES = {
 
 PARTS = ("train", "dev", "test")
 
+USUAL = (("val", "dev"), ("dev", "dev"), ("test", "test"))
+"""What a file that is called so is used as; else it is told."""
+
 METRICS = {"labels": "accuracy", "scores": "correlation", "text": "log_likelihood"}
 """What chooses the weights, by the kind of answers; for CoLA, GLUE's own: Matthews' correlation."""
 
@@ -160,12 +163,14 @@ def _part(path: Path, part: str, dev_share: float) -> Part:
     if part not in PARTS:
         raise CutawayError(f"there is no part {part!r}: give {', '.join(PARTS)}")
     found = _Found.of(path)
-    if part != "train" and (read := found.parts.get(part) or found.unanswered.get(part)):
-        return read
+    if part != "train" and part in found.parts:
+        return found.parts[part]
     if "train" in found.parts:
         train, dev, _ = found.choosing(dev_share)
         if some := {"train": train, "dev": dev}.get(part):
             return replace(found.parts["train"], examples=some)
+    if part in found.unanswered:
+        return found.unanswered[part]
     raise CutawayError(f"{path} has no part {part!r} ({_here(path)})")
 
 
@@ -198,7 +203,7 @@ class _Found:
         if len(set(kinds.values())) > 1:
             told = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
             raise CutawayError(f"{path}: answers of different kinds ({told}): give one kind")
-        moved = [f"{files[name].name} is the {role} set" for role, name in roles.items() if name not in (role, "val")]
+        moved = [f"{files[name].name} is the {role} set" for role, name in roles.items() if (name, role) not in USUAL]
         left = [f"{files[name].name} has no answers and is left out" for name in unanswered]
         return cls(files, parts, unanswered, (*moved, *left))
 

@@ -74,7 +74,7 @@ class Corpus:
         labels = sorted({str(e.answer) for e in train}) if kind == "labels" else []
         if kind == "labels" and len(labels) < 2:
             raise CutawayError(
-                f"{name}: all {len(train)} training examples have the label {labels}: give another class"
+                f"{name}: the training examples have no two labels ({', '.join(labels)}): give some of each"
             )
         best = metric or METRICS[kind]
         parts = (tuple(train), tuple(dev), tuple(test))

@@ -96,7 +96,7 @@ def read_encoder(folder: Path) -> Encoder:
     if not (folder / "tokenizer.json").is_file():
         raise CutawayError(f"{folder} has no tokenizer.json: give an encoder with a fast tokenizer")
     try:
-        with _without_bars():
+        with without_bars():
             model = AutoModel.from_pretrained(
                 folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
@@ -125,7 +125,7 @@ def made_encoder(config: dict[str, Any], tokenizer: dict[str, Any]) -> Encoder:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """transformers draws a bar for every load; afterwards bars are as they were."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging

@@ -7,7 +7,8 @@ import torch
 
 from cutaway.cli import run as cutaway
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.plan import Cost, Refused, load_model, plan
+from cutaway.tuning.backbone import load_model
+from cutaway.tuning.plan import Cost, Refused, plan
 from tuning.models import FAMILIES, made
 
 

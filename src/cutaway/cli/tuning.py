@@ -72,7 +72,8 @@ def plan(
     import json as writing
 
     from cutaway.core.progress import TerminalProgress
-    from cutaway.tuning.plan import Cost, load_model
+    from cutaway.tuning.backbone import load_model
+    from cutaway.tuning.plan import Cost
     from cutaway.tuning.plan import plan as measure
 
     found = measure(load_model(model), method, batch=batch, length=length, steps=steps, progress=TerminalProgress())

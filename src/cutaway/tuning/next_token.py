@@ -148,9 +148,9 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         (slopes,) = ctx.saved_tensors
-        return (grad_outputs[0][:, None] * slopes).to(slopes.dtype), None, None
+        return (grad[:, None] * slopes).to(slopes.dtype), None, None
 
 
 def _with_slopes(unembed: nn.Module, rows: Tensor, wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ Options are the methods' own defaults; the model is afterwards as it was.
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -142,32 +141,3 @@ def _tokens(model: nn.Module, batch: int, length: int, seed: int) -> dict[str, T
     if config.is_encoder_decoder:
         tokens["decoder_input_ids"] = made
     return tokens
-
-
-def load_model(name_or_folder: str | Path) -> nn.Module:
-    """A model of `transformers` by name: a known encoder, a known decoder, a folder, or owner/name on the hub.
-
-    Raises:
-        CutawayError: there is none such, or it cannot be read.
-    """
-    from cutaway.core.encoders import KNOWN_ENCODERS, load_encoder
-    from cutaway.decoder.catalog import KNOWN_MODELS, locate
-
-    text = str(name_or_folder)
-    if text in KNOWN_ENCODERS:
-        return load_encoder(text).model
-    if text not in KNOWN_MODELS and not Path(text).exists() and "/" not in text:
-        known = ", ".join([*KNOWN_ENCODERS, *KNOWN_MODELS])
-        raise CutawayError(
-            f"no model or folder named {text!r}: known are {known}; or give a folder, or owner/name of the hub"
-        )
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    folder = locate(text)
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        causal = any("CausalLM" in x or "LMHead" in x for x in config.architectures or [])
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM if causal else AutoModel
-        return kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise CutawayError(f"{folder} is not a model that can be read: {' '.join(str(error).split())[:200]}") from error

@@ -94,12 +94,18 @@ def _read(folder: Path, weights: Weights) -> Any:
         causal = any("CausalLM" in x or "LMHead" in x for x in config.architectures or [])
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM if causal else AutoModel
         with without_bars():
-            return kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **settings)
+            model = kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **settings)
     except Exception as error:  # transformers raises many kinds
         raise CutawayError(f"{folder} is not a model that can be read: {' '.join(str(error).split())[:200]}") from error
+    for module in model.modules():
+        # bitsandbytes lays four bits out anew when a CPU with AVX-512 reads them in evaluation, in a form that has no gradient:
+        # without this, the first look at a dev set would end learning, silently
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
-def _settings(weights: Weights) -> dict[str, Any]:
+def _settings(weights: str) -> dict[str, Any]:
     """What `from_pretrained` has to be told."""
     if weights not in get_args(Weights):
         raise CutawayError(f"weights is {weights!r}: give {', '.join(get_args(Weights))}")

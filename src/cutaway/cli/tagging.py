@@ -1,14 +1,13 @@
 """`cutaway tagging`: intents, slots and named entities."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from cutaway.cli.settings import chosen, settings_of
-from cutaway.cli.terminal import command_line, free, listing, new_console
+from cutaway.cli.terminal import command_line, free, lines, listing, new_console
 from cutaway.core.errors import CutawayError
 from cutaway.tagging.config import Config
 
@@ -168,7 +167,7 @@ def predict(
     if bool(text) == bool(file):
         raise CutawayError("give either texts, or - for the standard input, or --file")
     tagger = load(run)
-    asked = _lines() if text == ("-",) else [list(text)]
+    asked = lines() if text == ("-",) else [list(text)]
     for some in [frames(tagger, read_plain(file))] if file else (read(tagger, texts) for texts in asked):
         for frame in some:
             print(writing.dumps(frame.to_dict(), ensure_ascii=False) if json else f"{frame}\n", flush=True)
@@ -344,16 +343,3 @@ def _tell(runs: dict[str, list[dict]], data: str) -> Any:
     for line in show.remarks(next(iter(runs.values()))[0]):
         console.print(line, highlight=False, markup=False, style="dim")
     return console
-
-
-def _lines() -> Iterator[list[str]]:
-    """Sentences from the standard input, as they come: one by one from a person, many at once from a file."""
-    from itertools import islice
-
-    lines = (line.strip().lstrip("\ufeff") for line in sys.stdin)
-    asked = filter(None, lines)
-    try:
-        while some := list(islice(asked, 1 if sys.stdin.isatty() else 256)):
-            yield some
-    except UnicodeDecodeError as error:
-        raise CutawayError(f"the standard input is not UTF-8 ({error.reason}): convert it first") from error

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from cutaway.core.errors import CutawayError
@@ -46,3 +47,14 @@ def command_line() -> str:
     import shlex
 
     return shlex.join(["cutaway", *sys.argv[1:]])
+
+
+def lines() -> Iterator[list[str]]:
+    """Texts from the standard input, as they come: one by one from a person, many at once from a file."""
+    read = (line.strip("\r\n").lstrip("\ufeff") for line in sys.stdin)
+    asked = (line for line in read if line.strip())
+    try:
+        while some := list(itertools.islice(asked, 1 if sys.stdin.isatty() else 256)):
+            yield some
+    except UnicodeDecodeError as error:
+        raise CutawayError(f"the standard input is not UTF-8 ({error.reason}): convert it first") from error

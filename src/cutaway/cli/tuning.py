@@ -1,12 +1,204 @@
-"""`cutaway tuning`: parameter-efficient methods, and what each would cost on a model."""
+"""`cutaway tuning`: parameter-efficient methods, what each costs on a model, and models tuned by them."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from cutaway.cli.terminal import listing, new_console
+from cutaway.cli.settings import chosen, settings_of
+from cutaway.cli.terminal import command_line, free, lines, listing, new_console
+from cutaway.core.errors import CutawayError
+from cutaway.tuning.config import Config
 
-tuning = App(name="tuning", help="Parameter-efficient tuning: the methods, and what each costs on a model.")
+tuning = App(name="tuning", help="Parameter-efficient tuning: what each method costs, and models tuned by it.")
+
+Settings = settings_of(Config)
+Given = Annotated[Settings, Parameter(name="*")]
+Many = Parameter(consume_multiple=True, negative="")
+
+
+@tuning.command
+def fit(
+    config: Path | None = None,
+    *,
+    data: Annotated[Path, Parameter(alias="-d")],
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    seeds: Annotated[tuple[int, ...], Many] = (),
+    resume: bool = False,
+    track: Annotated[tuple[str, ...], Many] = (),
+    option: tuple[str, ...] = (),
+    settings: Given = {},  # noqa: B006 - only read
+) -> None:
+    """Tune a pretrained model by a method, measure it, and write a run folder.
+
+    On several devices: `torchrun --nproc-per-node N -m cutaway tuning fit …`; a step's batch is then N times as large.
+
+    Parameters
+    ----------
+    config
+        A TOML file of settings (`cutaway tuning config` writes one); flags change what it says.
+    data
+        A folder with train, dev and test, as .tsv, .csv, .jsonl or .txt (GLUE's as they are); or one file to train on.
+    out
+        The run folder; default runs/tuning-DATA, with a number behind if that is taken.
+    seeds
+        Several seeds: a run folder for each within OUT, and summary.json with mean and standard deviation.
+    resume
+        Go on with a training that was stopped or killed; it ends with the same weights.
+    track
+        Trackers that accelerate knows: tensorboard, wandb …
+    option
+        Options of the method, as method.option=value: `--method lora --option lora.rank=16`.
+    """
+    chose = chosen(Config, config, settings, option)
+    from dataclasses import replace
+
+    from cutaway.core.progress import Progress, TerminalProgress
+    from cutaway.core.runs import leads
+    from cutaway.core.seeds import over_seeds, runs_of
+    from cutaway.tuning.corpus import read_corpus
+    from cutaway.tuning.method import method
+    from cutaway.tuning.run import fit_run
+    from cutaway.tuning.tune import options_for
+
+    chose.check()
+    options_for(method(chose.method), chose.of_method())
+    corpus = read_corpus(data, dev_share=chose.dev_share, limit=chose.limit)
+    progress = TerminalProgress() if leads() else Progress()
+    progress.say(str(corpus))
+    place = Path("runs") / f"tuning-{corpus.name}"
+    folder = out or (place if resume else free(place))
+
+    def one(seed: int, at: Path) -> dict:
+        seeded = replace(chose, training=replace(chose.training, seed=seed))
+        return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
+
+    found = over_seeds(folder, seeds or (chose.training.seed,), one)
+    if leads():
+        for part in ("dev", "test"):
+            if some := [each[part] for each in found if part in each]:
+                _tell({f"{corpus.name} {part}": some}, corpus.name if part == "test" else "")
+        print(f"Written to {folder}. Try: cutaway tuning predict {runs_of(folder)[0]} TEXT")
+
+
+@tuning.command
+def evaluate(
+    run: Path,
+    *,
+    data: Annotated[Path, Parameter(alias="-d")],
+    part: str = "test",
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Measure a tuned model on examples with known answers; published numbers stand beside ours where there are such.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tuning fit`; one with several seeds is measured seed by seed.
+    data
+        A folder as for fit, of which PART is taken, or one file.
+    part
+        test, dev or train.
+    out
+        A JSON file for all numbers.
+    """
+    import json
+
+    from cutaway.core.runs import put
+    from cutaway.core.seeds import runs_of
+    from cutaway.tuning.corpus import read_examples
+    from cutaway.tuning.evaluate import evaluate as measure
+    from cutaway.tuning.store import load, read
+
+    for folder in runs_of(run):
+        read(folder)
+    examples = read_examples(data, part)
+    found = [measure(load(folder), examples).to_dict() for folder in runs_of(run)]
+    name = data.resolve().name
+    _tell({f"{run}": found}, name)
+    if out:
+        told = {"run": str(run), "data": name, "part": part, "runs": found}
+        put(out, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+@tuning.command
+def predict(
+    run: Path,
+    text: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    *,
+    file: Path | None = None,
+    most: int = 32,
+    json: bool = False,
+) -> None:
+    """Answer texts: a label with its confidence, a score, or words.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tuning fit`.
+    text
+        Texts, each in quotation marks, the two of a pair with a tab between them; `-` reads the standard input, one a line.
+    file
+        Texts from a file instead, as for fit, whose answers are not looked at.
+    most
+        Tokens to be written at most, where the answer is text.
+    json
+        One JSON object a line instead.
+    """
+    import json as writing
+
+    from cutaway.tuning.corpus import read_examples
+    from cutaway.tuning.predict import answered
+    from cutaway.tuning.predict import predict as answer
+    from cutaway.tuning.store import load
+
+    if bool(text) == bool(file):
+        raise CutawayError("give either texts, or - for the standard input, or --file")
+    model = load(run)
+    asked = lines() if text == ("-",) else [list(text)]
+    every = [answered(model, read_examples(file), most=most)] if file else (answer(model, x, most=most) for x in asked)
+    for some in every:
+        for each in some:
+            print(writing.dumps(each.to_dict(), ensure_ascii=False) if json else f"{each}\n", flush=True)
+
+
+@tuning.command(name="config")
+def show_config(
+    config: Path | None = None,
+    *,
+    option: tuple[str, ...] = (),
+    settings: Given = {},  # noqa: B006 - only read
+) -> None:
+    """The settings of `fit` as TOML: the defaults, or a file's, with what flags change.
+
+    Parameters
+    ----------
+    config
+        A TOML file.
+    option
+        Options of the method, as method.option=value.
+    """
+    from cutaway.core.configs import table
+    from cutaway.core.runs import toml
+
+    print(toml(table(chosen(Config, config, settings, option))), end="")
+
+
+@tuning.command
+def merge(run: Path, *, out: Annotated[Path, Parameter(alias="-o")]) -> None:
+    """Write the pretrained model with what was learned in its weights: a folder that any tool opens.
+
+    Parameters
+    ----------
+    run
+        A run folder of `cutaway tuning fit`, of a method that merges (`cutaway tuning methods`).
+    out
+        The new folder, in Hugging Face layout. A new head for labels or scores is not a part of it.
+    """
+    from cutaway.tuning.merge import merged_folder
+
+    print(f"Written to {merged_folder(run, out)}.")
 
 
 @tuning.command(name="methods")
@@ -101,6 +293,16 @@ def plan(
     for x in found:
         if not isinstance(x, Cost):
             console.print(f"{x.method}: {x.reason}", highlight=False, markup=False, style="dim")
+
+
+def _tell(runs: Mapping[str, Sequence[dict]], data: str) -> None:
+    """The table of scores, and the remarks on the first."""
+    from cutaway.tuning import show
+
+    console = new_console()
+    console.print(listing(*show.comparison(runs, data)))
+    for line in show.remarks(next(iter(runs.values()))[0]):
+        console.print(line, highlight=False, markup=False, style="dim")
 
 
 def _size(n: int) -> str:

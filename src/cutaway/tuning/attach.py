@@ -197,7 +197,7 @@ class Attached:
         return None
 
     def after_step(self, step: int, total: int) -> None:
-        """What the method does after each step of the optimiser."""
+        """What the method does after each step of the optimiser, whose gradients are still there."""
 
     def state(self) -> dict[str, Tensor]:
         """What changes in training and is neither a parameter nor a buffer, so that a training can be taken up again."""

@@ -69,7 +69,7 @@ class Tuned:
         return self.attached.loss()
 
     def after_step(self, step: int, total: int) -> None:
-        """To be called after every step of the optimiser, with its number from 1 and that of all steps."""
+        """To be called after every step of the optimiser, before gradients are cleared, with its number from 1 and that of all."""
         self.attached.after_step(step, total)
 
     @contextmanager

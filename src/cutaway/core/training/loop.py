@@ -179,8 +179,8 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.lr * share * group["multiple"]
         self.optimizer.step()
-        self.optimizer.zero_grad()
         self.task.after_step(self.at.step + 1, self.total)
+        self.optimizer.zero_grad()
         self.accelerator.log({"loss": mean, "lr": self.training.lr * share}, step=self.at.step)
         return mean
 

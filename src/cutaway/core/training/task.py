@@ -43,7 +43,7 @@ class Task(ABC):
         """Parameter groups for AdamW; `multiple` is how many times as fast as the others a group learns (`usual_groups`)."""
 
     def after_step(self, step: int, total: int) -> None:  # noqa: B027 - most tasks have nothing to do then
-        """Called after each step of the optimiser, with its number from 1 and that of all steps."""
+        """Called after each step of the optimiser, with its number from 1 and that of all steps; gradients are still there."""
 
     def state(self) -> dict[str, Tensor]:
         """What changes from step to step and is neither a parameter nor a buffer: a checkpoint keeps it, for `put_state`."""

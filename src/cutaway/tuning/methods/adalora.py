@@ -21,6 +21,9 @@ from cutaway.core.errors import CutawayError
 from cutaway.tuning.method import Method
 from cutaway.tuning.through_peft import ThroughPeft, widths
 
+AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+"""What `peft` keeps of each entry: by how much the loss is said to change without it, its average, and how unsure that is."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -74,6 +77,22 @@ class AdaLora(ThroughPeft):
         if total - config.tinit - config.tfinal >= 2:
             self.wrapped.base_model.update_and_allocate(step)
 
+    def state(self) -> dict[str, Tensor]:
+        """How much each entry matters, and what was taken away."""
+        allocator = self.wrapped.base_model.rankallocator
+        averages = {f"{key}.{name}": x for key in AVERAGES for name, x in getattr(allocator, key).items()}
+        left = {f"left.{name}": torch.tensor(x) for name, x in (self.described.rank_pattern or {}).items()}
+        return averages | left
+
+    def put_state(self, state: dict[str, Tensor]) -> None:
+        allocator = self.wrapped.base_model.rankallocator
+        for key in AVERAGES:
+            setattr(allocator, key, {name: x.to(self._device(name)) for name, x in _of(state, key).items()})
+        self.described.rank_pattern = {name: x.tolist() for name, x in _of(state, "left").items()} or None
+
+    def _device(self, name: str) -> torch.device:
+        return self.wrapped.base_model.model.get_parameter(name).device
+
     def own_tensors(self) -> dict[str, Tensor]:
         """All of them: `peft` would leave out what was taken away, and change shapes thereby."""
         config = self.described
@@ -102,6 +121,11 @@ class AdaLora(ThroughPeft):
                     whole[mask] = x
                     found[key] = whole.movedim(0, across).contiguous()
         return found
+
+
+def _of(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    start = f"{key}."
+    return {name.removeprefix(start): x for name, x in state.items() if name.startswith(start)}
 
 
 def attach(attached: AdaLora, options: Options) -> None:

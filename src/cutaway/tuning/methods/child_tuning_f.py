@@ -52,6 +52,12 @@ class Drawn(Attached):
     def after_step(self, step: int, total: int) -> None:
         self.step = step
 
+    def state(self) -> dict[str, Tensor]:
+        return {"seed": torch.tensor(self.seed), "step": torch.tensor(self.step)}
+
+    def put_state(self, state: dict[str, Tensor]) -> None:
+        self.seed, self.step = int(state["seed"]), int(state["step"])
+
     def _listen(self) -> None:
         for i, name in enumerate(self.masked):
             self.hold(self.host.get_parameter(name).register_hook(partial(self._drawn, i)))

@@ -79,6 +79,13 @@ class Dynamic(Attached):
     def after_step(self, step: int, total: int) -> None:
         self.draw()
 
+    def state(self) -> dict[str, Tensor]:
+        return {"drawn": torch.tensor([each.drawn for each in self.besides.values()])}
+
+    def put_state(self, state: dict[str, Tensor]) -> None:
+        for each, drawn in zip(self.besides.values(), state["drawn"].tolist(), strict=True):
+            each.drawn = drawn
+
 
 def attach(attached: Dynamic, options: Options) -> None:
     attached.rank = options.rank

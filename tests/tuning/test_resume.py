@@ -1,4 +1,4 @@
-"""Broken off anywhere and taken up by a new process, a training ends with the bits that it would have had."""
+"""BrokenOffError off anywhere and taken up by a new process, a training ends with the bits that it would have had."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from cutaway.core.training import Training, train
 from cutaway.core.training.task import Batch, Task, usual_groups
-from cutaway.tuning.format import load_tuned
 from cutaway.tuning.method import methods
 from cutaway.tuning.tune import Tuned
-from tuning.models import LENGTH, VOCABULARY, made
+from tuning.models import LENGTH, VOCABULARY
 from tuning.test_methods import tuned
 
 TRAINING = Training(epochs=2, batch=4, lr=0.02, warmup=0.1, checkpoint_every=3, seed=3)
@@ -22,7 +21,7 @@ STATEFUL = {"adalora", "child_tuning_f", "dylora"}
 """Methods that have a state of their own."""
 
 
-class Broken(Exception):
+class BrokenOffError(Exception):
     """The power went out."""
 
 
@@ -45,7 +44,7 @@ class SmallTask(Task):
 
     def collate(self, samples: Sequence[int]) -> Batch:
         if self.steps == self.break_at:
-            raise Broken
+            raise BrokenOffError
         return {"input_ids": self.tokens[samples], "answers": self.answers[samples]}
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -81,6 +80,7 @@ class Ended:
 
     losses: tuple[float, ...]
     tensors: dict[str, Tensor]
+    has_state: bool
 
     def same_as(self, other: "Ended") -> bool:
         return (
@@ -96,8 +96,8 @@ def unbroken(family, name, folder) -> Ended:
 
 
 def taken_up(family, name, folder, at) -> Ended:
-    """Broken off after step `at`, and taken up with another model object."""
-    with pytest.raises(Broken):
+    """BrokenOffError off after step `at`, and taken up with another model object."""
+    with pytest.raises(BrokenOffError):
         train(SmallTask(family, name, break_at=at), TRAINING, folder)
     again = SmallTask(family, name)
     torch.rand(3)  # what a new process has drawn does not matter
@@ -105,7 +105,8 @@ def taken_up(family, name, folder, at) -> Ended:
 
 
 def ended(task, done) -> Ended:
-    return Ended(done.losses, {name: x.detach().clone() for name, x in task.tuned.attached.kept().items()})
+    kept = {name: x.detach().clone() for name, x in task.tuned.attached.kept().items()}
+    return Ended(done.losses, kept, has_state=bool(task.state()))
 
 
 CELLS = [*(("bert", name) for name in methods() if name != "qlora"), ("gpt2", "adalora"), ("gpt2", "dylora")]
@@ -116,9 +117,9 @@ CELLS += [("llama", "mam"), ("llama", "prompt"), ("t5", "side"), ("gpt2", "diff_
 def test_it_ends_the_same_wherever_it_was_broken_off(family, name, tmp_path):
     whole = unbroken(family, name, tmp_path / "whole")
     assert len(set(whole.losses)) > 5
+    assert whole.has_state == (name in STATEFUL)
     for at in AT:
         assert taken_up(family, name, tmp_path / str(at), at).same_as(whole), f"broken off after step {at}"
-    assert bool(SmallTask(family, name).state()) == (name in STATEFUL)
 
 
 @pytest.mark.parametrize("name", sorted(STATEFUL))

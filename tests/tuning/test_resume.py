@@ -64,6 +64,9 @@ class SmallTask(Task):
         self.steps = step
         self.tuned.after_step(step, total)
 
+    def settled(self) -> bool:
+        return self.tuned.attached.settled()
+
     def state(self) -> dict[str, Tensor]:
         return self.tuned.attached.state()
 

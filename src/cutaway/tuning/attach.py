@@ -199,6 +199,10 @@ class Attached:
     def after_step(self, step: int, total: int) -> None:
         """What the method does after each step of the optimiser, whose gradients are still there."""
 
+    def settled(self) -> bool:
+        """Is what there is now of the size that the method promises? It may take some steps until it is."""
+        return True
+
     def state(self) -> dict[str, Tensor]:
         """What changes in training and is neither a parameter nor a buffer, so that a training can be taken up again."""
         return {}

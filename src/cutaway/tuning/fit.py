@@ -48,6 +48,9 @@ class TuningTask(Task):
     def after_step(self, step: int, total: int) -> None:
         self.tuned.tuned.after_step(step, total)
 
+    def settled(self) -> bool:
+        return self.tuned.tuned.attached.settled()
+
     def state(self) -> dict[str, Tensor]:
         return self.tuned.tuned.attached.state()
 

@@ -202,14 +202,16 @@ class _Loop:
         at.epoch, at.within = at.epoch + 1, 0
         at.scores.append({"epoch": at.epoch, "step": at.step, "loss": loss, **scores})
         self.accelerator.log({f"dev {name}": x for name, x in scores.items()}, step=at.step)
-        if at.best is None or scores["score"] > at.best:
+        if not self.task.settled():
+            pass
+        elif at.best is None or scores["score"] > at.best:
             at.best, at.best_step, at.waited = scores["score"], at.step, 0
             if self.accelerator.is_main_process:
                 self.checkpoints.save_best(at.step, trained(self.bare))
         else:
             at.waited += 1
         said = ", ".join(f"{name} {x:.4f}" for name, x in scores.items() if name != "score")
-        progress.say(f"epoch {at.epoch}: loss {loss:.4f}; dev {said}{'' if at.waited else ' (best)'}")
+        progress.say(f"epoch {at.epoch}: loss {loss:.4f}; dev {said}{' (best)' if at.best_step == at.step else ''}")
 
     def checkpoint(self) -> None:
         random = self.accelerator.gather(torch.get_rng_state().to(self.accelerator.device)[None]).cpu()

@@ -45,6 +45,10 @@ class Task(ABC):
     def after_step(self, step: int, total: int) -> None:  # noqa: B027 - most tasks have nothing to do then
         """Called after each step of the optimiser, with its number from 1 and that of all steps; gradients are still there."""
 
+    def settled(self) -> bool:
+        """May the weights as they are be kept as the best? Asked after each epoch; true after the last one at the latest."""
+        return True
+
     def state(self) -> dict[str, Tensor]:
         """What changes from step to step and is neither a parameter nor a buffer: a checkpoint keeps it, for `put_state`."""
         return {}

@@ -105,9 +105,13 @@ class Pruned(Attached):
         for name, places in apart(self.changes, sizes, largest.indices.sort().values).items():
             self.changes[name].decide(places, deltas[name][places])
 
+    def settled(self) -> bool:
+        """Was it pruned?"""
+        return all(bool(change.alpha.isinf().all()) for change in self.changes.values())
+
     def to_disk(self) -> dict[str, Tensor]:
         """Before it is pruned all that is kept, afterwards places and values."""
-        if not all(change.alpha.isinf().all() for change in self.changes.values()):
+        if not self.settled():
             return super().to_disk()
         found = {name: self.host.get_parameter(name).detach() for name in self.freed}
         for name, change in self.changes.items():

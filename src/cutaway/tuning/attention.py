@@ -86,14 +86,15 @@ def attentions(model: nn.Module, at: Sequence[str]) -> list[Attention]:
         inner = _inner(place, known)
         if inner is None:
             raise CutawayError(f"{place.name} is no attention block: a prefix can be in attn or cross_attn")
-        name, (role, shares) = inner.name.rpartition(".")[0], _keys(inner.role)
+        name = inner.name.rpartition(".")[0]
         if (function := _picked(module := model.get_submodule(name))) is None:
             raise CutawayError(
                 f"a prefix cannot be put into {type(module).__name__}: its attention is not {' or '.join(KNOWN)}"
             )
+        role = inner.role if inner.role.endswith("qkv") else f"{inner.role[:-1]}k"
         keys = next(other for other in known if other.layer == inner.layer and other.role == role)
-        d_model, out = linear(model.get_submodule(keys.name))
-        found.append(Attention(name, d_model, out // shares, function))
+        d_model, _ = linear(model.get_submodule(keys.name))
+        found.append(Attention(name, d_model, key_width(model, keys), function))
     return found
 
 
@@ -128,9 +129,15 @@ def _inner(place: Place, known: Sequence[Place]) -> Place | None:
     return next((x for x in known if x.layer == place.layer and x.role in (f"{role}_q", f"{role}_qkv")), None)
 
 
-def _keys(role: str) -> tuple[str, int]:
-    """The projection to keys, and how many things are in what it gives."""
-    return (role, 3) if role.endswith("qkv") else (f"{role[:-1]}k", 1)
+def key_width(model: nn.Module, projection: Place) -> int:
+    """Of the keys that a projection gives, all heads together: one to keys alone, or to queries, keys and values in one."""
+    _, out = linear(model.get_submodule(projection.name))
+    if not projection.role.endswith("qkv"):
+        return out
+    config: Any = getattr(model, "config", None)
+    heads = getattr(config, "num_attention_heads", 1)
+    mine = getattr(config, "num_key_value_heads", None) or heads
+    return out * mine // (heads + 2 * mine)
 
 
 def _picked(module: nn.Module) -> str | None:

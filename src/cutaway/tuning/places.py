@@ -1,4 +1,4 @@
-"""Where in a model a method acts: the parts of its layers by their role, whatever the family calls them.
+"""Where in a model a method acts: the parts of its layers by their role, whatever the family (families.py) calls them.
 
     attn        the attention block of a layer       ffn          its feed-forward block
     attn_q/k/v  projections of the attention         ffn_up       into the feed-forward block's inner width
@@ -18,60 +18,8 @@ from fnmatch import fnmatch
 from torch import nn
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning.families import FAMILIES, Family
 
-
-@dataclass(frozen=True)
-class Family:
-    """How a family of models names its parts."""
-
-    name: str
-    layers: str
-    """Pattern of a layer's name, a star for its number."""
-    roles: Mapping[str, str]
-    """Role → name within the layer."""
-
-
-_BERT = {
-    "attn": "attention", "attn_q": "attention.self.query", "attn_k": "attention.self.key", "attn_v": "attention.self.value",
-    "attn_o": "attention.output.dense", "ffn_up": "intermediate.dense", "ffn_down": "output.dense",
-}  # fmt: skip
-_LLAMA = {
-    "attn": "self_attn", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-    "attn_o": "self_attn.o_proj", "ffn": "mlp", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-}  # fmt: skip
-_T5_ATTENTION = {
-    "attn": "layer.0.SelfAttention", "attn_q": "layer.0.SelfAttention.q", "attn_k": "layer.0.SelfAttention.k",
-    "attn_v": "layer.0.SelfAttention.v", "attn_o": "layer.0.SelfAttention.o",
-}  # fmt: skip
-_T5_CROSS = {f"cross_{role}": name.replace("0.Self", "1.EncDec") for role, name in _T5_ATTENTION.items()}
-
-
-def _t5_ffn(n: int) -> dict[str, str]:
-    at = f"layer.{n}.DenseReluDense"
-    return {"ffn": at, "ffn_up": f"{at}.wi", "ffn_down": f"{at}.wo"}
-
-
-FAMILIES = (
-    Family("bert", "encoder.layer.*", _BERT),
-    Family(
-        "distilbert", "transformer.layer.*",
-        {"attn": "attention", "attn_q": "attention.q_lin", "attn_k": "attention.k_lin", "attn_v": "attention.v_lin",
-         "attn_o": "attention.out_lin", "ffn": "ffn", "ffn_up": "ffn.lin1", "ffn_down": "ffn.lin2"},
-    ),
-    Family(
-        "gpt2", "h.*",
-        {"attn": "attn", "attn_qkv": "attn.c_attn", "attn_o": "attn.c_proj", "ffn": "mlp", "ffn_up": "mlp.c_fc",
-         "ffn_down": "mlp.c_proj"},
-    ),
-    Family(
-        "gpt-neox", "layers.*",
-        {"attn": "attention", "attn_qkv": "attention.query_key_value", "attn_o": "attention.dense", "ffn": "mlp",
-         "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h"},
-    ),
-    Family("llama", "layers.*", _LLAMA),
-    Family("t5 encoder", "encoder.block.*", _T5_ATTENTION | _t5_ffn(1)),
-    Family("t5 decoder", "decoder.block.*", _T5_ATTENTION | _T5_CROSS | _t5_ffn(2)),
-)  # fmt: skip
 SLOT = "tuned"
 """Under this name, and that of the attachment, what is beside a module is registered in it, so that it is moved with it."""
 ROLES = {role for family in FAMILIES for role in family.roles} | {"layer", "norm"}
@@ -90,20 +38,25 @@ class Place:
 
 def places(model: nn.Module) -> list[Place]:
     """All parts of a model's layers, layer by layer; none if no family fits."""
-    names, found, counted = dict(model.named_modules()), [], 0
+    names, found = dict(model.named_modules()), []
+    for at, (layer, family) in enumerate(layers(model).items()):
+        found.append(Place(layer, "layer", at))
+        found += [Place(f"{layer}.{name}", role, at) for role, name in family.roles.items()]
+        found += [
+            Place(name, "norm", at)
+            for name, module in names.items()
+            if name.startswith(f"{layer}.") and "norm" in type(module).__name__.lower()
+        ]
+    return found
+
+
+def layers(model: nn.Module) -> dict[str, Family]:
+    """A model's layers in order, and how each names its parts; none if no family fits."""
+    names, found = dict(model.named_modules()), {}
     for family in FAMILIES:
-        layers = _layers(family, names)
-        if not layers or not all(f"{layers[0]}.{name}" in names for name in family.roles.values()):
-            continue
-        for at, layer in enumerate(layers, counted):
-            found.append(Place(layer, "layer", at))
-            found += [Place(f"{layer}.{name}", role, at) for role, name in family.roles.items()]
-            found += [
-                Place(name, "norm", at)
-                for name, module in names.items()
-                if name.startswith(f"{layer}.") and "norm" in type(module).__name__.lower()
-            ]
-        counted += len(layers)
+        mine = _numbered(family.layers, names)
+        if all(layer not in found and f"{layer}.{name}" in names for layer in mine for name in family.roles.values()):
+            found |= dict.fromkeys(mine, family)
     return found
 
 
@@ -151,9 +104,9 @@ def inside(model: nn.Module, at: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def _layers(family: Family, names: Mapping[str, nn.Module]) -> list[str]:
-    """The layers' full names, in order."""
-    pattern = re.compile(rf"(?:.*\.)?{re.escape(family.layers[:-1])}(\d+)")
+def _numbered(layer: str, names: Mapping[str, nn.Module]) -> list[str]:
+    """The full names of modules with a number for the pattern's star, in order."""
+    pattern = re.compile(rf"(?:.*\.)?{re.escape(layer[:-1])}(\d+)")
     matched = [(int(match[1]), name) for name in names if (match := pattern.fullmatch(name))]
     return [name for _, name in sorted(matched)]
 

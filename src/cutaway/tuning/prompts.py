@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.attach import AROUND, linear
+from cutaway.tuning.attach import AROUND
+from cutaway.tuning.attention import key_width
 from cutaway.tuning.places import places
 from cutaway.tuning.through_peft import ThroughPeft, need_peft, told
 
@@ -167,6 +168,5 @@ def cached(model: nn.Module) -> tuple[int, int, int]:
         raise CutawayError(
             f"{type(model).__name__} takes no keys and values from outside, as prefixes are: take prompt"
         )
-    _, width = linear(model.get_submodule(keys[0].name))
-    width //= 3 if keys[0].role == "attn_qkv" else 1
-    return len(keys), getattr(config, "num_key_value_heads", None) or config.num_attention_heads, width
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return len(keys), heads, key_width(model, keys[0])

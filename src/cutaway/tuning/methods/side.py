@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.attach import Attached, Beside, linear
+from cutaway.tuning.families import Family
 from cutaway.tuning.method import Method
-from cutaway.tuning.places import by_layer, places
+from cutaway.tuning.places import by_layer, layers, places
 
 TEMPERATURE = 0.1
 """Of the gates μ."""
@@ -86,7 +87,7 @@ class Attention(nn.Module):
             for project, y in ((self.q, x), (self.k, read), (self.v, read))
         )
         if mask is not None and mask.dtype != torch.bool:
-            mask = mask.to(q.dtype)
+            mask = mask.to(q.dtype) if mask.is_floating_point() else mask.bool()  # DeBERTa says with ones who may
         causal = self.causal and mask is None
         z = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         return self.o(z.transpose(1, 2).flatten(2))
@@ -225,23 +226,21 @@ def _width(d_model: int, options: Options) -> int:
     return d_model // options.reduction
 
 
-def _causal(layer: nn.Module) -> bool:
+def _causal(layer: nn.Module, family: Family) -> bool:
     """May a token attend to what is before it alone?"""
     said = [module.is_causal for module in layer.modules() if hasattr(module, "is_causal")]
-    if not said:
-        raise CutawayError(f"{type(layer).__name__} does not say whether it is causal: take block=adapter")
-    return any(said)
+    return any(said) if said else family.causal
 
 
 def attach(attached: Attached, options: Options) -> None:
-    flow = None
+    flow, known = None, layers(attached.host)
     for half in halves(attached.host, options):
         flow = Flow(flow)
         for at, name in enumerate(half.layers):
             layer, quiet = attached.host.get_submodule(name), Quiet(attached, flow, half.attends and at == 0)
             attached.hold(layer.register_forward_pre_hook(quiet.enter, with_kwargs=True))
             attached.hold(layer.register_forward_hook(quiet.leave, with_kwargs=True, always_call=True))
-            causal = half.attends and _causal(layer)
+            causal = half.attends and _causal(layer, known[name])
             attached.beside(name, Rung(flow, half, options, at, causal))
 
 

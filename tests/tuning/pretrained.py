@@ -63,3 +63,17 @@ def seq2seq(folder: Path) -> Path:
     T5ForConditionalGeneration(shape).save_pretrained(folder, safe_serialization=True)
     tokenizer(folder, special=False)
     return folder
+
+
+def gpt2(folder: Path) -> Path:
+    """A GPT-2, 16 wide, whose end of text is [SEP]."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    shape = GPT2Config(
+        vocab_size=len(VOCABULARY), n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=2, eos_token_id=3,
+        pad_token_id=0,
+    )  # fmt: skip
+    GPT2LMHeadModel(shape).save_pretrained(folder, safe_serialization=True)
+    tokenizer(folder, special=False)
+    return folder

@@ -1,8 +1,9 @@
 """`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top.
 
 A map of the files:
-    circuits.py, models.py, behaviors.py, reproduce.py, tagging.py, tuning.py    one room each
+    circuits.py, models.py, behaviors.py, reproduce.py, similarity.py, tagging.py, tuning.py    one room each
     runs.py        the runs of all of them; as tables: runs_tables.py
+    opened.py      models by whatever name, runs of tuning among them
     settings.py    flags made from a room's configuration
     job.py         a long job: ranks, run folder, journal
     terminal.py    what the rooms' commands share: console, tables, free folders
@@ -23,6 +24,7 @@ from cutaway.cli.circuits import circuits
 from cutaway.cli.models import models
 from cutaway.cli.reproduce import reproduce
 from cutaway.cli.runs import runs
+from cutaway.cli.similarity import similarity
 from cutaway.cli.tagging import tagging
 from cutaway.cli.tuning import tuning
 from cutaway.core.errors import CutawayError
@@ -33,7 +35,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
-for room in (circuits, models, behaviors, reproduce, tagging, tuning, runs):
+for room in (circuits, models, behaviors, reproduce, tagging, tuning, similarity, runs):
     app.command(room)
 
 

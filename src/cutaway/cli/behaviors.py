@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cutaway.cli.opened import load
 from cutaway.cli.terminal import listing, new_console
 
 behaviors = App(name="behaviors", help="What can be explained.")
@@ -31,7 +32,6 @@ def show_behavior(
 ) -> None:
     """Some prompts with their exact tokens and roles."""
     from cutaway.circuits.behaviors.choose import choose
-    from cutaway.decoder import load
 
     loaded = load(model)
     made = choose(behavior, loaded, option, n=n)

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cutaway.circuits.config import Find
+from cutaway.cli.opened import load, opened
 from cutaway.cli.terminal import command_line, dtype_of, free, listing, new_console
 from cutaway.core.errors import CutawayError
 
@@ -33,7 +34,8 @@ def find(
     behavior
         A name (`cutaway behaviors list`), or a JSONL or CSV file of your own (docs/add-a-behaviour.md).
     model
-        A known name (`cutaway models list`), a folder, a .gguf file, owner/name on the hub, or planted:acronyms.
+        A known name (`cutaway models list`), a folder, a .gguf file, owner/name on the hub, planted:acronyms, or a run of
+        `cutaway tuning fit` that writes text.
     out
         The run folder; default runs/BEHAVIOR-MODEL, with a number behind if that is taken.
     option
@@ -50,7 +52,6 @@ def find(
     from cutaway.circuits.write import write
     from cutaway.cli.job import job
     from cutaway.core.runs import manifest, peak_memory
-    from cutaway.decoder import load
     from cutaway.decoder.placement import devices_of
 
     folder = out or free(Path("runs") / f"{Path(behavior).stem}-{Path(model).name}".replace(":", "-"))
@@ -132,6 +133,8 @@ def compare(
     device
         As for `cutaway circuits find`.
     """
+    from functools import partial
+
     from cutaway.circuits.compare import compare as beside
     from cutaway.circuits.compare import page
     from cutaway.circuits.compare.show import summary
@@ -145,7 +148,9 @@ def compare(
     folder = out or free(Path("runs") / f"compare-{named if len(named) <= 60 else f'{len(runs)}-runs'}")
     devices, given = devices_of(device), {"command": command_line()}
     with new_run(folder, config={"runs": runs, "cross": cross}, **given) as run:
-        found = beside(runs, cross=cross, progress=TerminalProgress(), device=devices)
+        found = beside(
+            runs, cross=cross, progress=TerminalProgress(), device=devices, opened=partial(opened, offline=True)
+        )
         write(found, run)
         page.render(found, run, manifest(**given))
     console = new_console()
@@ -186,7 +191,6 @@ def explore(
     from cutaway.circuits.explore.server import door_of, listen, serve, url_of
     from cutaway.circuits.explore.setup import set_up
     from cutaway.core.progress import TerminalProgress
-    from cutaway.decoder import load
     from cutaway.decoder.placement import devices_of
 
     circuit, progress = Circuit.load(run), TerminalProgress()
@@ -248,7 +252,6 @@ def agree(
     from cutaway.circuits.search.record import method as method_of
     from cutaway.core.progress import TerminalProgress
     from cutaway.core.runs import new_run
-    from cutaway.decoder import load
 
     chosen = [method_of(name) for name in _split(method)]
     progress = TerminalProgress()
@@ -319,7 +322,7 @@ def benchmark(
     progress, folder = TerminalProgress(), out or free(Path("runs") / "benchmark")
     settings = {"methods": [m.name for m in chosen], "on": on or "all", "model": model, "seeds": seeds, "n": n}
     with new_run(folder, config=settings, command=command_line(), seed=list(draws)) as run:
-        cases = bench.published_cases(records, model, 4 * n, progress)
+        cases = bench.published_cases(records, opened(model), 4 * n, progress)
         total = len(cases) + len(draws) * len(bench.circuits())
         if not total:
             raise CutawayError(

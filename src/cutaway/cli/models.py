@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from cutaway.cli.opened import load, opened
 from cutaway.cli.terminal import listing, new_console
 from cutaway.core.errors import CutawayError
 
@@ -10,7 +11,7 @@ models = App(name="models", help="Which models there are, what is inside them, a
 
 @models.command(name="list")
 def list_models() -> None:
-    """Models known by name; any folder, .gguf file or owner/name of the hub works as well. planted:ioi@7 is another draw."""
+    """Models known by name; folders, .gguf files, owner/name of the hub and tuned runs work too. planted:ioi@7: another draw."""
     from cutaway.decoder.catalog import KNOWN_MODELS
     from cutaway.decoder.planted.record import circuits
 
@@ -22,7 +23,6 @@ def list_models() -> None:
 @models.command(name="show")
 def show_model(name: str) -> None:
     """Family, sizes, sites with their shapes, licence, and where a model came from."""
-    from cutaway.decoder import load
     from cutaway.decoder.catalog import KNOWN_MODELS, locate
     from cutaway.decoder.sites import site_shapes
 
@@ -44,7 +44,7 @@ def show_model(name: str) -> None:
         ("parts", ", ".join(_parts(c))),
         ("vocabulary", f"{c.vocab:,}; context {c.n_ctx:,} tokens; start-of-text id {c.bos} (never added silently)"),
         ("licence", known.licence if known else "see the checkpoint"),
-        ("from", "built by hand" if name.startswith("planted:") else str(locate(name))),
+        ("from", "built by hand" if name.startswith("planted:") else str(locate(opened(name)))),
     ]
     rows += [(f"site {kind}", shape) for kind, shape in site_shapes(c).items()]
     new_console().print(listing(("", name), rows))
@@ -65,12 +65,11 @@ def _parts(c) -> list[str]:
 @models.command(name="check")
 def check_model(name: str) -> None:
     """Put a model through the conformance suite: transformers' logits, padding, additivity, liveness of every site …"""
-    from cutaway.decoder import load
     from cutaway.decoder.catalog import locate
     from cutaway.decoder.check import check
 
     model = load(name)
-    results = check(model, reference_folder=None if name.startswith("planted:") else locate(name))
+    results = check(model, reference_folder=None if name.startswith("planted:") else locate(opened(name)))
     for result in results:
         print(result)
     failed = [result.name for result in results if result.passed is False]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from cutaway.cli.opened import load
 from cutaway.cli.terminal import command_line, free, new_console
 from cutaway.core.errors import CutawayError
 
@@ -39,7 +40,6 @@ def reproduce_acronyms(
     """
     from cutaway.circuits.reproduce import acronyms, table
     from cutaway.cli.job import job
-    from cutaway.decoder import load
     from cutaway.decoder.placement import devices_of
 
     folder = out or free(Path("runs") / f"reproduce-acronyms-{Path(model).name}".replace(":", "-"))

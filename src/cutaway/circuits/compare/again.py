@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,20 +19,28 @@ from cutaway.decoder.catalog import locate
 from cutaway.decoder.identity import weights_sha256
 
 
-def model_again(side: Side, device: str | torch.device | Sequence[torch.device] = "cpu") -> Decoder:
+def model_again(
+    side: Side, device: str | torch.device | Sequence[torch.device] = "cpu", opened: Callable[[str], str] = str
+) -> Decoder:
     """The run's model, in the run's precision.
+
+    Args:
+        opened: what `load` takes for the name that the run has of its model.
 
     Raises:
         CutawayError: it is not on this machine, or cannot be loaded.
     """
     source = side.record.circuit.model
-    if not source.startswith("planted:"):
-        locate(source, offline=True)
+    place = opened(source)
+    if not place.startswith("planted:"):
+        locate(place, offline=True)
     name = side.record.circuit.provenance.get("dtype", "float32")
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise CutawayError(f"{side.label} was run in {name!r}, which is no precision of torch")
-    return load(source, dtype=dtype, device=device)
+    model = load(place, dtype=dtype, device=device)
+    model.source = source
+    return model
 
 
 def check_weights(side: Side, model: Decoder) -> None:

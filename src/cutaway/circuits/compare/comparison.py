@@ -1,7 +1,7 @@
 """The result: everything that was found out about runs side by side, and as plain data."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -84,6 +84,7 @@ def compare(
     cross: bool = True,
     progress: Progress = Progress(),  # noqa: B008 - has no state
     device: Devices = "cpu",
+    opened: Callable[[str], str] = str,
 ) -> Comparison:
     """Puts finished runs of `cutaway circuits find` side by side.
 
@@ -91,6 +92,7 @@ def compare(
         runs: two to eight run folders, or what `read` made of them.
         cross: also measure what every circuit keeps of the other runs, which loads their models.
         device: where to measure that.
+        opened: given the name that a run has of its model, what `cutaway.load` takes for it.
 
     Raises:
         CutawayError: too few or too many runs, one twice, or a folder that is not a whole run.
@@ -107,7 +109,7 @@ def compare(
         correlations=tuple(each for same in several for each in between(same)),
         steps=tuple(each for side in found for each in step_pairs(side)),
         for_one_step=tuple(each for side in found for each in for_one_step(side)),
-        cross=columns(found, progress, device) if cross else (),
+        cross=columns(found, progress, device, opened) if cross else (),
     )
 
 

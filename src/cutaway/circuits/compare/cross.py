@@ -71,6 +71,7 @@ def columns(
     found: Sequence[Side],
     progress: Progress = Progress(),  # noqa: B008 - has no state
     device: Devices = "cpu",
+    opened: Callable[[str], str] = str,
 ) -> tuple[Column, ...]:
     """Measures every circuit on every run of its shape, one model in memory at a time; columns in the order of the runs.
 
@@ -82,7 +83,7 @@ def columns(
             made[same[0].label] = _empty(same[0], f"no other run has the shape of {same[0].label}")
             continue
         for _, using in groupby(sorted(same, key=_needs), key=_needs):
-            made |= {column.run: column for column in _with_one_model(list(using), same, progress, device)}
+            made |= {column.run: column for column in _with_one_model(list(using), same, progress, device, opened)}
     return tuple(made[side.label] for side in found)
 
 
@@ -92,13 +93,17 @@ def _needs(side: Side) -> tuple[str, str]:
 
 
 def _with_one_model(
-    using: Sequence[Side], same: Sequence[Side], progress: Progress, device: Devices
+    using: Sequence[Side],
+    same: Sequence[Side],
+    progress: Progress,
+    device: Devices,
+    opened: Callable[[str], str] = str,
 ) -> Iterator[Column]:
     """The columns of runs that use one model."""
     rows = circuits_of(same)
     try:
         with progress.stage(f"load {using[0].record.circuit.model}"):
-            model = model_again(using[0], device)
+            model = model_again(using[0], device, opened)
     except CutawayError as error:
         yield from (_empty(side, str(error)) for side in using)
         return

@@ -1,4 +1,4 @@
-"""Families of models beyond the four that every method is tested on: their parts are found, and methods of each kind act on them."""
+"""Families of models beyond the four that every method is tested on: their parts are found, and methods act on them."""
 
 import copy
 from collections.abc import Callable

@@ -79,3 +79,12 @@ def test_the_commands(tmp_path, capsys):
     assert {"adapter", "bitfit", "lora"} <= set(names)
     assert cutaway(["tuning", "methods"]) == 0
     assert "Houlsby" in capsys.readouterr().out
+
+
+def test_options_of_a_method_are_measured():
+    small, large = (
+        plan(made("bert"), ["lora"], batch=2, length=5, steps=0, options={"lora": {"rank": rank}})[0] for rank in (2, 4)
+    )
+    assert isinstance(small, Cost)
+    assert isinstance(large, Cost)
+    assert 2 * small.trained == large.trained

@@ -106,3 +106,18 @@ def test_the_beginning_is_of_the_vocabulary_or_random():
     _, others = with_prompt("gpt2", tokens=4, start="random")
     assert not any((table == row).all(1).any() for row in others)
     assert prompt.count(made("gpt2"), prompt.Options(tokens=4)) == 4 * 16
+
+
+@pytest.mark.parametrize("name", ["prompt", "prefix", "p_tuning"])
+def test_the_model_still_sees_which_text_a_token_is_of(name):
+    model = made("bert")
+    given = inputs("bert")
+    types = torch.zeros_like(given["input_ids"])
+    types[:, 4:] = 1
+    tuned = tune(model, name, tokens=1)
+    with torch.no_grad():
+        plain, told = (tuned.model(**given, token_type_ids=x).logits for x in (torch.zeros_like(types), types))
+        with tuned.off():
+            model_plain, model_told = (model(**given, token_type_ids=x).logits for x in (torch.zeros_like(types), types))
+    assert not torch.allclose(plain, told, atol=1e-4)
+    assert not torch.allclose(model_plain, model_told, atol=1e-4)

@@ -6,11 +6,11 @@
     step         the median time of a step
     disk         bytes of what is kept
 
-Options are the methods' own defaults; the model is afterwards as it was.
+Options are the methods' own defaults unless others are given; the model is afterwards as it was.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -60,13 +60,15 @@ def plan(
     length: int = 128,
     steps: int = 3,
     seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] = {},
     progress: Progress = Progress(),  # noqa: B008 - has no state
 ) -> list[Cost | Refused]:
-    """Costs of methods with their default options on a model, which is afterwards as it was; the cheapest in memory first.
+    """Costs of methods on a model, which is afterwards as it was; the cheapest in memory first.
 
     Args:
         names: of methods; all, if none are given.
         batch, length: samples and tokens of a step.
+        options: of methods, by their names; the others have their defaults.
         steps: whose time is taken, after the one whose memory is; 0 tells only what is known without running the model.
 
     Raises:
@@ -80,14 +82,16 @@ def plan(
     with progress.stage("measure", len(wanted)) as tick:
         for each in wanted:
             torch.manual_seed(seed)
-            found.append(_of(model, each, tokens, steps))
+            found.append(_of(model, each, options.get(each.name, {}), tokens, steps))
             tick(1)
     return sorted(found, key=lambda x: (x.peak_bytes, x.trained) if isinstance(x, Cost) else (2**62, 0))
 
 
-def _of(model: nn.Module, wanted: Method, tokens: dict[str, Tensor], steps: int) -> Cost | Refused:
+def _of(
+    model: nn.Module, wanted: Method, options: Mapping[str, Any], tokens: dict[str, Tensor], steps: int
+) -> Cost | Refused:
     try:
-        tuned = tune(model, wanted.name)
+        tuned = tune(model, wanted.name, **options)
     except CutawayError as error:
         return Refused(wanted.name, wanted.kind, str(error))
     try:

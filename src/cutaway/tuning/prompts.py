@@ -38,6 +38,8 @@ class Prompts(ThroughPeft):
     }  # fmt: skip
     heads: tuple[str, ...] = ()
     """Modules that `peft` wants in the file, whether they have learned or not."""
+    _types: Tensor | None = None
+    """Token types of the call that is going on."""
 
     def give(self, options: Any, **more: Any) -> None:
         if options.tokens < 1:
@@ -56,6 +58,8 @@ class Prompts(ThroughPeft):
         vars(self.host)[AROUND] = self.name
         self.hold(self.wrapped.register_forward_pre_hook(self._before, with_kwargs=True))
         self.hold(self.wrapped.register_forward_hook(self._after, with_kwargs=True))
+        inner: nn.Module = getattr(self.host, "base_model", self.host)  # `peft` passes by what is around it
+        self.hold(inner.register_forward_pre_hook(self._typed, with_kwargs=True))
 
     @property
     def encoder(self) -> nn.Module:
@@ -70,6 +74,7 @@ class Prompts(ThroughPeft):
 
     def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         kwargs = dict(kwargs)
+        self._types = kwargs.pop("token_type_ids", None)
         kind = self.described.task_type
         if self.extra and kind in ("TOKEN_CLS", "FEATURE_EXTRACTION") and kwargs.get("labels") is not None:
             kwargs["labels"] = nn.functional.pad(kwargs["labels"], (self.extra, 0), value=-100)
@@ -77,6 +82,14 @@ class Prompts(ThroughPeft):
             if self.extra and kwargs.get(name) is not None:
                 kwargs[name] = kwargs[name] + self.extra
         return args, kwargs
+
+    def _typed(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Which of two texts a token is of, `peft` leaves out; virtual tokens count to the first."""
+        types, self._types = self._types, None
+        return args, kwargs if types is None else {
+            **kwargs,
+            "token_type_ids": nn.functional.pad(types, (self.extra, 0)),
+        }
 
     def _after(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         if not self.extra or self.described.task_type == "SEQ_CLS" or not isinstance(output, dict):

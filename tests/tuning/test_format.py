@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import peft
 import pytest
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cutaway.core.errors import CutawayError
+from cutaway.tuning import format as format_
 from cutaway.tuning.format import CONFIG, WEIGHTS, base_of, load_tuned
 from cutaway.tuning.method import methods
 from cutaway.tuning.places import chosen
@@ -298,6 +301,47 @@ def test_saving_again_replaces_both_files(learned, tmp_path):
     each.save(folder)
     assert {path.name for path in folder.iterdir()} == {CONFIG, WEIGHTS}
     assert load_tuned(made("bert"), folder).about() == each.about()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_killed_while_it_saves_it_never_leaves_one_file_of_each(at, learned, monkeypatch):
+    """Before the last file is in place there is no adapter, rather than one made of old and new."""
+    folder, _ = learned
+    calls, replace = [], format_.os.replace
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    monkeypatch.setattr(format_, "os", SimpleNamespace(replace=killed))
+    each = tune(made("bert"), "lora", rank=2, also=["classifier"])  # its files could be taken for those that are there
+    with pytest.raises(KeyboardInterrupt) if at < 3 else nullcontext():
+        each.save(folder)
+    if at < 3:
+        with pytest.raises(CutawayError, match=f"has no {CONFIG}"):
+            load_tuned(made("bert"), folder)
+    else:
+        again = load_tuned(made("bert"), folder).trained()
+        assert all(torch.equal(p, again[name]) for name, p in each.trained().items())
+
+
+def test_what_cannot_be_written_leaves_what_was_there(learned, monkeypatch):
+    folder, answer = learned
+    (folder / "notes.txt").write_text("mine")
+    wrote = format_.put
+
+    def full(path, content):
+        if path.name == CONFIG:
+            raise OSError(28, "No space left on device")
+        return wrote(path, content)
+
+    monkeypatch.setattr(format_, "put", full)
+    with pytest.raises(CutawayError, match="No space left on device"):
+        tune(made("bert"), "adapter", width=3).save(folder)
+    assert {path.name for path in folder.iterdir()} == {CONFIG, WEIGHTS, "notes.txt"}
+    torch.testing.assert_close(said(load_tuned(made("bert"), folder).model, "bert"), answer)
 
 
 def test_what_is_ours_has_nothing_that_peft_takes_for_its_own(tmp_path):

@@ -10,6 +10,7 @@ is of a kind that a method here is. Methods that `peft` does not have are of the
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -66,10 +67,10 @@ def base_of(attached: Attached) -> Base:
 
 
 def save(tuned: Tuned, folder: str | Path) -> Path:
-    """Writes what was learned; each file appears whole or not at all, the configuration last. Returns the folder.
+    """Writes what was learned, both files or none; returns the folder, in which other files stay as they are.
 
     Raises:
-        CutawayError: the folder cannot be written.
+        CutawayError: the folder cannot be written; what was saved there before is still there.
     """
     from safetensors.torch import save as to_bytes
 
@@ -77,10 +78,22 @@ def save(tuned: Tuned, folder: str | Path) -> Path:
     tensors = {name: x.detach().cpu().contiguous().clone() for name, x in tuned.attached.to_disk().items()}
     config = _config(tuned)
     try:
-        put(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
-        return put(folder / CONFIG, config).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as building:
+            put(Path(building) / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
+            put(Path(building) / CONFIG, config)
+            _replace(folder, Path(building))
     except OSError as error:
         raise CutawayError(f"cannot write to {folder} ({error.strerror}): choose another folder") from error
+    return folder
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Puts both files in the place of those of that name. Killed in between, it leaves no configuration, and a folder without one
+    is no adapter: never one file of each."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    for name in (WEIGHTS, CONFIG):
+        os.replace(new / name, folder / name)
 
 
 def load_tuned(model: nn.Module, folder: str | Path, *, name: str = "default", anyway: bool = False) -> Tuned:

@@ -104,6 +104,7 @@ def evaluate(
         A JSON file for all numbers.
     """
     import json
+    from itertools import chain
 
     from cutaway.core.runs import put
     from cutaway.core.seeds import runs_of
@@ -111,10 +112,12 @@ def evaluate(
     from cutaway.tuning.evaluate import evaluate as measure
     from cutaway.tuning.store import load, read
 
-    for folder in runs_of(run):
+    folders = runs_of(run)
+    for folder in folders:
         read(folder)
-    examples = read_examples(data, part)
-    found = [measure(load(folder), examples).to_dict() for folder in runs_of(run)]
+    first = load(folders[0])
+    examples = read_examples(data, part, kind=first.task.kind, dev_share=first.config.dev_share)
+    found = [measure(model, examples).to_dict() for model in chain([first], map(load, folders[1:]))]
     name = data.resolve().name
     _tell({f"{run}": found}, name)
     if out:
@@ -157,7 +160,10 @@ def predict(
         raise CutawayError("give either texts, or - for the standard input, or --file")
     model = load(run)
     asked = lines() if text == ("-",) else [list(text)]
-    every = [answered(model, read_examples(file), most=most)] if file else (answer(model, x, most=most) for x in asked)
+    if file:
+        every = iter([answered(model, read_examples(file, dev_share=model.config.dev_share), most=most)])
+    else:
+        every = (answer(model, x, most=most) for x in asked)
     for some in every:
         for each in some:
             print(writing.dumps(each.to_dict(), ensure_ascii=False) if json else f"{each}\n", flush=True)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cutaway.core.errors import CutawayError
 from cutaway.core.training.task import Batch
 from cutaway.tuning.backbone import Backbone, load_backbone, recompute
 from cutaway.tuning.config import Config
@@ -26,6 +27,7 @@ from cutaway.tuning.tune import Tuned, tune
 
 AT_ONCE = 32
 """Examples that are read together where nothing is learned."""
+DIVERGED = "the model's answers are no finite numbers: it diverged; fit it again with a lower learning rate"
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ class TunedModel(nn.Module):
             yield from (Answer("", log_likelihood=x, tokens=n, right=right) for x, n, right in each)
             return
         out = self.scored(batch).float()
+        if not out.isfinite().all():
+            raise CutawayError(DIVERGED)
         if self.task.kind == "scores":
             yield from (Answer(x * self.task.scale + self.task.center) for x in out[:, 0].tolist())
             return

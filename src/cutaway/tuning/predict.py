@@ -7,7 +7,7 @@ import torch
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.data import Example
-from cutaway.tuning.model import TunedModel
+from cutaway.tuning.model import DIVERGED, TunedModel
 
 PAIR = "\t"
 """Stands between the two texts of a pair."""
@@ -98,4 +98,7 @@ def _next(model: TunedModel, begun: Sequence[tuple[str, list[int]]]) -> list[int
     batch = model.reader.begun(begun)
     moved = {name: x.to(model.device) for name, x in batch.items()}
     logits = model.backbone(**model.reader.inputs(moved)).logits
-    return logits[torch.arange(len(logits)), moved["last"]].argmax(-1).tolist()
+    last = logits[torch.arange(len(logits)), moved["last"]]
+    if last.isnan().any():
+        raise CutawayError(DIVERGED)
+    return last.argmax(-1).tolist()

@@ -76,7 +76,7 @@ class Reader:
     def _texts(self, examples: Sequence[Example]) -> dict[str, Any]:
         if self.writes:
             texts = [x.text if x.pair is None else f"{x.text}\n{x.pair}" for x in examples]
-            ids = [e.ids[: self.length] or [self.pad] for e in self.tokenizer.encode_batch(texts)]
+            ids = [e.ids[: self.length] for e in self.tokenizer.encode_batch(texts)]
             return self._padded(ids)
         self.tokenizer.enable_truncation(self.length)  # the longer of the two first
         pairs = [x.text if x.pair is None else (x.text, x.pair) for x in examples]
@@ -94,7 +94,7 @@ class Reader:
             answer = self.answer(example)
             prompt = prompt[max(0, len(prompt) + len(answer) - self.length) :]
             row = (prompt + answer)[: self.length]
-            ids.append(row or [self.pad])
+            ids.append(row)
             first = max(len(prompt), 1)  # nothing stands before the first token that could foretell it
             targets.append([NO_TARGET] * (first - 1) + row[first:] + [NO_TARGET])
         return self._padded(ids) | {"targets": _rows(targets, NO_TARGET)}
@@ -130,6 +130,7 @@ class Reader:
         return batch | {"last": batch["lengths"] - 1}
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+        ids = [row or [self.pad] for row in ids]  # where a text is empty and the tokenizer adds nothing
         return {
             "input_ids": _rows(ids, self.pad),
             "attention_mask": _rows([[1] * len(row) for row in ids], 0),

@@ -1,17 +1,30 @@
 """What cannot be done is told in one line before anything is touched."""
 
+import json
 import sys
+from dataclasses import fields
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.format import load_tuned
+from cutaway.tuning.format import CONFIG, WEIGHTS, load_tuned
+from cutaway.tuning.method import methods
 from cutaway.tuning.tune import tune
 from tuning.models import made
 from tuning.test_format import untouched
+from tuning.test_methods import SMALL
 
-RANKED = {"lora", "adalora", "dora", "loha", "lokr", "hra", "randlora"}
+RANKED = {"lora", "adalora", "dora", "loha", "lokr", "hra", "randlora", "dylora", "sora"}
+EVERY = [name for name in methods() if name != "qlora"]
+NUMBERS = [
+    (name, field.name, value)
+    for name in EVERY
+    for field in fields(methods()[name].options)
+    if type(field.default) in (int, float)
+    for value in (type(field.default)(0), type(field.default)(-3), type(field.default)(5000))
+]
 
 
 def refused(told, family, name, **options):
@@ -173,3 +186,74 @@ def test_an_adapter_for_a_model_of_another_family(tmp_path):
     with pytest.raises(CutawayError, match=r"another base model|nothing in the model"):
         load_tuned(model, tmp_path)
     untouched(model, "gpt2")
+
+
+# --- the same for every method ----------------------------------------------------------------------------------------
+
+
+def attempt(model, name, **options):
+    """What came of it, or what was told."""
+    try:
+        return tune(model, name, **options), ""
+    except CutawayError as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), NUMBERS)
+def test_a_number_is_taken_or_refused_in_one_line(name, option, value):
+    """Never an error of another kind, never something half done; and what is taken can be counted."""
+    if (name, option) in {("said", "dimension"), ("vera", "rank"), ("prompt", "tokens")} and value > 1000:
+        pytest.skip("large, and right")
+    model = made("bert")
+    each, error = attempt(model, name, **SMALL.get(name, {}) | {option: value})
+    if each is None:
+        assert "\n" not in error
+        assert option in error or str(value) in error or "peft cannot" in error
+    else:
+        assert each.count().trained == each.method.count(made("bert"), each.options) > 0
+        each.remove()
+    untouched(model, "bert")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_method_is_put_on_twice_under_one_name(name):
+    model = made("bert")
+    each = tune(model, name, **SMALL.get(name, {}))
+    learning = {key for key, p in model.named_parameters() if p.requires_grad}
+    with pytest.raises(CutawayError, match="tuned already, as 'default'"):
+        tune(model, name, **SMALL.get(name, {}))
+    assert {key for key, p in model.named_parameters() if p.requires_grad} == learning
+    each.remove()
+    untouched(model, "bert")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_file_of_every_method_with_a_tensor_less_or_more_is_refused(name, tmp_path):
+    tune(made("bert"), name, **SMALL.get(name, {})).save(tmp_path)
+    whole, model = load_file(tmp_path / WEIGHTS), made("bert")
+    first = max(whole)
+    less = {key: x for key, x in whole.items() if key != first}
+    for tensors, told in ((less, "missing 1"), (whole | {"base_model.model.more": torch.zeros(1)}, "too many 1")):
+        save_file(tensors, tmp_path / WEIGHTS)
+        with pytest.raises(CutawayError, match=told) as error:
+            load_tuned(model, tmp_path)
+        assert "\n" not in str(error.value)
+        untouched(model, "bert")
+    save_file(whole, tmp_path / WEIGHTS)
+    load_tuned(model, tmp_path).remove()
+    untouched(model, "bert")
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*EVERY} - {"full", "child_tuning_f"})
+)  # whose files have all of the base model
+def test_a_file_of_every_method_is_for_its_base_model(name, tmp_path):
+    tune(made("bert"), name, **SMALL.get(name, {})).save(tmp_path)
+    other = made("bert")
+    with torch.no_grad():
+        other.bert.embeddings.word_embeddings.weight[0, 0] += 1
+    before = {key: x.clone() for key, x in other.state_dict().items()}
+    with pytest.raises(CutawayError, match=r"another base model than this \(values of weights differ\)"):
+        load_tuned(other, tmp_path)
+    assert all(torch.equal(x, before[key]) for key, x in other.state_dict().items())
+    assert json.loads((tmp_path / CONFIG).read_text())["auto_mapping"]["cutaway"]["method"] == name

@@ -64,17 +64,11 @@ class PHM(nn.Module):
 
 
 class HypercomplexAdapter(Beside):
-    """Raises `CutawayError` for a width, number of products or rank that does not fit."""
+    """An adapter of two such maps."""
 
     def __init__(self, shared: nn.Parameter, d_model: int, options: Options):
         super().__init__()
-        n, m, r = options.products, options.width, options.rank
-        if not 1 <= m < d_model or m % n or d_model % n:
-            raise CutawayError(
-                f"width is {m} and products {n}: products must divide both width and {d_model}, the model's, which is the larger"
-            )
-        if not 1 <= r <= m // n:
-            raise CutawayError(f"rank is {r}: give at least 1, at most {m // n}, width / products")
+        m, r = options.width, options.rank
         self.down, self.up = PHM(shared, d_model, m, r), PHM(shared, m, d_model, r)
         self.activation = ACTIVATIONS[options.activation]
         nn.init.zeros_(self.up.S)
@@ -84,13 +78,28 @@ class HypercomplexAdapter(Beside):
 
 
 def attach(attached: Attached, options: Options) -> None:
+    widths = {
+        place.name: linear(attached.host.get_submodule(place.name))[1] for place in chosen(attached.host, options.at)
+    }
+    for d_model in {*widths.values()}:
+        check(d_model, options)
     n = options.products
+    shared = nn.Parameter(torch.randn(n, n, n) / n)
+    for name, d_model in widths.items():
+        attached.beside(name, HypercomplexAdapter(shared, d_model, options))
+
+
+def check(d_model: int, options: Options) -> None:
+    """Raises `CutawayError` for a width, number of products or rank that does not fit."""
+    n, m, r = options.products, options.width, options.rank
     if n < 1:
         raise CutawayError(f"products is {n}: give at least 1")
-    shared = nn.Parameter(torch.randn(n, n, n) / n)
-    for place in chosen(attached.host, options.at):
-        _, d_model = linear(attached.host.get_submodule(place.name))
-        attached.beside(place.name, HypercomplexAdapter(shared, d_model, options))
+    if not 1 <= m < d_model or m % n or d_model % n:
+        raise CutawayError(
+            f"width is {m} and products {n}: products must divide both width and {d_model}, the model's, which is the larger"
+        )
+    if not 1 <= r <= m // n:
+        raise CutawayError(f"rank is {r}: give at least 1, at most {m // n}, width / products")
 
 
 def count(model: nn.Module, options: Options) -> int:

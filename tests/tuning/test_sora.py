@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cutaway.core.errors import CutawayError
-from cutaway.tuning.methods.sora import METHOD, Gated
+from cutaway.tuning.methods.sora import METHOD, Gated, Options, threshold
 from cutaway.tuning.tune import tune
 from tuning.models import logits, made
 
@@ -36,6 +36,21 @@ def test_a_step_solves_the_proximal_problem():
     assert not torch.allclose(start, best, atol=1e-3)
     assert gate.tolist()[2:] == [0.0, 0.0]
     assert next(iter(each.attached.ranks().values())) == 2
+
+
+def test_by_the_schedule_the_threshold_rises_in_stages():
+    """Numbers as a table gives them; and a gate goes by as much as the threshold of each step."""
+    options = Options(threshold=0.1, until=0.4, stages=4)
+    found = [threshold(options, step, 8) for step in range(1, 9)]
+    assert found == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4])
+    assert {threshold(Options(threshold=0.1), step, 8) for step in range(1, 9)} == {0.1}
+    each = tune(made("bert"), "sora", rank=4, threshold=0.1, until=0.4, stages=4)
+    gate = next(iter(each.attached.besides.values())).gate
+    with torch.no_grad():
+        gate.fill_(5.0)
+    for step in range(1, 9):
+        each.after_step(step, 8)
+    torch.testing.assert_close(gate.detach(), torch.full((4,), 3.0))
 
 
 def test_closed_gates_stay_out_of_what_is_merged_and_do_not_stop_the_others():

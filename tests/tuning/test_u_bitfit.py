@@ -29,7 +29,7 @@ def prepared(share=0.1):
     return {(name, i) for name, change in each.attached.changes.items() for i in change.places.tolist()}
 
 
-def importance(*, by_gradient=True):
+def importance(*, by_gradient=True, signed=False):
     """|Σ δ ∂L/∂δ|, or, as a mistake would have it, |Σ δ|."""
     model = undropped().train()
     biases = {name: p for name, p in model.named_parameters() if name.endswith("bias") and ".layer." in name}
@@ -43,7 +43,7 @@ def importance(*, by_gradient=True):
             delta = p.detach() - start[name]
             found[name] += delta * p.grad if by_gradient else delta
         optimizer.step()
-    return {name: x.abs() for name, x in found.items()}
+    return found if signed else {name: x.abs() for name, x in found.items()}
 
 
 def test_the_most_important_entries_are_chosen():

@@ -6,7 +6,8 @@ Ding et al. 2023, Sparse low-rank adaptation of pre-trained language models (EMN
     g ← T(g − η ∂L/∂g)                   T(g) = sign(g) max(|g| − ξ, 0) after each step
 
 It trains r (in + out + 1) parameters for each projection. The step of g is the optimiser's, whichever that is, and T follows it.
-Merged, only what a gate has left open is there; `tuned.attached.ranks()` tells how many that are.
+By the paper's schedule ξ rises in stages, from `threshold` to `until`, and the gates close one after another. Merged, only what
+a gate has left open is there; `tuned.attached.ranks()` tells how many that are.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Options:
     """α."""
     threshold: float = 3e-4
     """ξ: by how much each gate goes towards zero after a step."""
+    until: float = 0.0
+    """ξ in the last stage; 0 for one that stays."""
+    stages: int = 7
+    """Of as many steps each, on the way there."""
 
 
 class Gated(Difference):
@@ -52,22 +57,32 @@ class Gated(Difference):
 
 class Pruned(Attached):
     besides: dict[str, Gated]  # type: ignore[assignment]
-    threshold: float
+    options: Options
 
     @torch.no_grad()
     def after_step(self, step: int, total: int) -> None:
         for each in self.besides.values():
-            each.gate.copy_(nn.functional.softshrink(each.gate, self.threshold))
+            each.gate.copy_(nn.functional.softshrink(each.gate, threshold(self.options, step, total)))
 
     def ranks(self) -> dict[str, int]:
         """Gates that are open, by the name of the projection."""
         return {name: int((each.gate != 0).sum()) for name, each in self.besides.items()}
 
 
+def threshold(options: Options, step: int, total: int) -> float:
+    """ξ after a step, counted from 1: equally far from stage to stage."""
+    if not options.until or options.stages == 1:
+        return options.until or options.threshold
+    stage = (step - 1) * options.stages // total
+    return options.threshold + (options.until - options.threshold) * stage / (options.stages - 1)
+
+
 def attach(attached: Pruned, options: Options) -> None:
-    if options.threshold < 0:
-        raise CutawayError(f"threshold is {options.threshold}: give at least 0")
-    attached.threshold = options.threshold
+    if min(options.threshold, options.until) < 0 or options.stages < 1:
+        raise CutawayError(
+            f"threshold is {options.threshold}, until {options.until}, stages {options.stages}: give at least 0, 0 and 1"
+        )
+    attached.options = options
     for name, d_in, d_out in projections(attached.host, options.at, options.rank):
         attached.beside(name, Gated(options.rank, d_in, d_out, options.alpha))
 

@@ -10,12 +10,12 @@ The k = share × (all biases in `at`) most important learn, from the beginning; 
 `Tuned.prepare`: one AdamW step for each of the batches given there, heads learn beside.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cutaway.core.errors import CutawayError
 from cutaway.tuning import sparse
@@ -52,14 +52,17 @@ class ByImportance(sparse.Sparse):
             raise CutawayError(
                 "no bias has learned in the first training: give two batches or more, and a rate above 0"
             )
-        self.choose({name: x.abs() for name, x in found.items()})
+        self.choose(found)
+
+    def choose(self, scores: Mapping[str, Tensor]) -> None:
+        super().choose({name: x.abs() for name, x in scores.items()})
 
 
-def biases(model: nn.Module, options: Options) -> list[str]:
+def biases(model: nn.Module, options: Any) -> list[str]:
     return bitfit.biases(model, bitfit.Options(at=options.at))
 
 
-def attach(attached: ByImportance, options: Options) -> None:
+def attach(attached: ByImportance, options: Any) -> None:
     attached.spread(biases(attached.host, options), options.share)
     attached.rate = options.rate
 

@@ -5,8 +5,8 @@ He, Zhou, Ma, Berg-Kirkpatrick & Neubig 2022, Towards a unified view of paramete
 
     h ← h + s · (W_up σ(W_down x + b_down) + b_up)        W_up = b_up = 0 at the beginning
 
-s = 1 is the parallel adapter; the paper's scaled parallel adapter has s = 4 in most of its experiments (`scale=4`). It trains
-2 m d + m + d parameters beside each of the chosen blocks, with m the adapter's width.
+s = 1 is the parallel adapter; the scaled parallel adapter has s = 4 where text is written, and 2 in the authors' settings for GLUE
+(`scale=2`). It trains 2 m d + m + d parameters beside each of the chosen blocks, with m the adapter's width.
 """
 
 from dataclasses import dataclass

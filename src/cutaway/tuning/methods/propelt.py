@@ -31,7 +31,8 @@ from cutaway.tuning.places import Place, chosen
 PLACES = {"adapter": ("ffn_down",), "lora": ("attn_q", "attn_v", "attn_qkv")}
 """Where what kind is, if nothing else was said."""
 STD = 0.01
-"""Of scores at the beginning."""
+"""Of scores at the beginning: small, so that they are switched at the rate of the weights. The authors give them another rate,
+30 times as high, and begin further from the threshold."""
 HALVES = ("down_scores", "up_scores")
 
 

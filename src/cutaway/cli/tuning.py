@@ -62,8 +62,9 @@ def fit(
     from cutaway.tuning.run import fit_run
     from cutaway.tuning.tune import options_for
 
+    made_by = method(chose.method)
     chose.check()
-    options_for(method(chose.method), chose.of_method())
+    options_for(made_by, chose.of_method())
     corpus = read_corpus(data, dev_share=chose.dev_share, limit=chose.limit)
     progress = TerminalProgress() if leads() else Progress()
     progress.say(str(corpus))

@@ -43,7 +43,7 @@ def publish(folder: Path, monkeypatch, net: str, version: str = "0.1") -> Path:
 
 def measure(folder: Path, net: str = "alex", **given) -> Distance:
     """A distance with random weights."""
-    given = {"trunk": "random:0", "linear": linear_file(folder, net), "range": (-1, 1)} | given
+    given = {"trunk": "random:0", "linear": linear_file(folder / "made", net), "range": (-1, 1)} | given
     return load_distance(net, **given)
 
 

@@ -137,7 +137,7 @@ def _sweep(folder: Path) -> None:
 
 def manifest(command: str = "", **about) -> dict:
     """What a reader needs to make the run again: versions, hardware, command, and whatever else is given."""
-    packages = ("cutaway", "torch", "numpy", "safetensors", "tokenizers", "transformers")
+    packages = ("cutaway", "torch", "numpy", "safetensors", "tokenizers", "transformers", "accelerate", "peft")
     versions = {"python": platform.python_version()}
     for package in packages:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_entities():
         assert cell["config"] == json.loads(json.dumps(table(config))), name
         if data == "wnut17":
             assert cell["test"]["n"] == 1287
+    seeds = Counter(tuple(name.split(" | ")[:2]) for name in cells)
+    assert sum(data == "wnut17" and n == 3 for (data, _), n in seeds.items()) >= 8
 
 
 def test_active_learning():

@@ -1,7 +1,7 @@
 """`cutaway <room> <verb>`: every command is a typed function; its docstring is its help. Nothing heavy is imported at the top.
 
 A map of the files:
-    circuits.py, models.py, behaviors.py, reproduce.py, similarity.py, tagging.py, tuning.py    one room each
+    circuits.py, models.py, behaviors.py, reproduce.py, similarity.py, tagging.py, tuning.py, entity_typing.py    one room each
     runs.py        the runs of all of them; as tables: runs_tables.py
     opened.py      models by whatever name, runs of tuning among them
     settings.py    flags made from a room's configuration
@@ -21,6 +21,7 @@ from cyclopts.exceptions import CycloptsError
 from cutaway import __version__
 from cutaway.cli.behaviors import behaviors
 from cutaway.cli.circuits import circuits
+from cutaway.cli.entity_typing import entity_typing
 from cutaway.cli.models import models
 from cutaway.cli.reproduce import reproduce
 from cutaway.cli.runs import runs
@@ -35,7 +36,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `run` says what Ctrl-C left
     help="See how a pretrained network does what it does, change it, use it, and see what the change did inside.",
 )
-for room in (circuits, models, behaviors, reproduce, tagging, tuning, similarity, runs):
+for room in (circuits, models, behaviors, reproduce, tagging, tuning, entity_typing, similarity, runs):
     app.command(room)
 
 

@@ -20,7 +20,7 @@ SMALL = ["alex", "squeeze", "squeezenet1_0", "efficientnet_lite0"]
 
 def plainly(measure, a, b):
     """Each layer's map, from features that are read one after another, by the published formula."""
-    shift, scale = (torch.tensor(x, dtype=a.dtype)[:, None, None] for x in (measure.net.shift, measure.net.scale))
+    shift, scale = (torch.tensor(x).to(a.dtype)[:, None, None] for x in (measure.net.shift, measure.net.scale))
     maps, sides = [], [(x - shift) / scale for x in (a, b)]
     for k, weight in enumerate(measure.linear):
         sides = [measure.trunk.stage(k, x) for x in sides]

@@ -73,6 +73,9 @@ class Distance(nn.Module):
         self.trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = linear if linear is not None else [torch.ones(n) for n in net.channels]
         self.linear = nn.ParameterList(nn.Parameter(x) for x in weights)
+        mapping = ((0.0,) * 3, (1.0,) * 3) if identity.version == "0.0" else (net.shift, net.scale)
+        shift, scale = (tuple(torch.tensor(x).tolist()) for x in mapping)  # rounded to float32, as it was published
+        self.mapping = shift, scale
         self.requires_grad_(False)
 
     def forward(self, a: Images, b: Images) -> Float[Tensor, " batch"]:
@@ -134,7 +137,7 @@ class Distance(nn.Module):
         if isinstance(x, Reference):
             yield from x.features
             return
-        shift, scale = ((0.0,) * 3, (1.0,) * 3) if self.identity.version == "0.0" else (self.net.shift, self.net.scale)
+        shift, scale = self.mapping
         x = mapped(x, within, shift, scale, self._like.dtype)
         for k in range(len(self.linear)):
             x = self.trunk.stage(k, x)

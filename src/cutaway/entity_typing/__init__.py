@@ -9,6 +9,8 @@ Mentions and types
     reading.py       files of them, and distant supervision drawn from large ones
     type_list.py     the list of types, and its groups
     corpus.py        train, dev and test in a folder
+What leads to them
+    graph.py         the bipartite attribute graph, as data; lemmas.py: words in the form of a dictionary
 How right they are
     scores.py        the published protocol, with intervals, by group and by how often training has shown a type
     predictions.py   files of predictions

@@ -86,6 +86,14 @@ def test_where_nothing_differs_the_map_is_the_image_in_grey():
     assert torch.equal(draw(image, differences, 2.0)[0], drawn[0])
 
 
+def test_grey_of_16_bits_beside_colour_of_8(capsys, tmp_path, words):
+    grey = np.array(Image.open(picture(tmp_path / "a.png")).convert("L"))
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert run(["similarity", "compare", str(tmp_path / "grey.png"), str(tmp_path / "deep.png"), *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["distance"] < 1e-9
+
+
 def test_every_mistake_is_one_line(capsys, tmp_path, words):
     a, b = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", size=(80, 64))
     folder = picture(tmp_path / "folder" / "a.png").parent

@@ -245,3 +245,21 @@ def test_compressed_files_that_are_damaged(compressed_file, tmp_path):
     ):
         path.write_bytes(changed)
         assert said in line(read_state, path)
+
+
+def test_what_was_spoilt_in_the_cache_is_fetched_again(tmp_path, monkeypatch):
+    from cutaway.core.sources import Url
+    from cutaway.similarity import weights
+
+    monkeypatch.delenv("CUTAWAY_DATA", raising=False)
+    path = linear_file(tmp_path, "alex")
+    good = path.read_bytes()
+    file = Published(Url("https://example.org/alex.pth", "0" * 64, "CC0"), hashlib.sha256(good).hexdigest())
+    monkeypatch.setattr(weights, "fetch", lambda source, *, offline: path)
+    monkeypatch.setattr(weights, "verify", lambda source, *, offline: path.write_bytes(good))
+    path.write_bytes(good[:-1] + b"!")
+    assert len(published("alex", [file])[0]) == 5
+    assert path.read_bytes() == good
+    path.write_bytes(good[:-1] + b"!")
+    monkeypatch.setattr(weights, "verify", lambda source, *, offline: None)
+    assert "not what was published" in line(published, "alex", [file])

@@ -122,6 +122,9 @@ def test_every_format_of_predictions_says_the_same(tmp_path):
     there = mentions(3)
     plain = put(tmp_path / "a.jsonl", [json.dumps({"types": some}) for some in SAID])
     turned = [json.dumps({"id": m.id, "types": some}) for m, some in zip(there, SAID, strict=True)][::-1]
+    numbers = [Mention(m.left, m.span, m.right, m.types, m.id[1:]) for m in there]
+    told = [json.dumps({"id": int(m.id), "types": some}) for m, some in zip(numbers, SAID, strict=True)]
+    assert read_predictions(put(tmp_path / "n.json", told), numbers) == SAID
     at_once = json.dumps({m.id: {"pred": some, "gold": []} for m, some in zip(there, SAID, strict=True)})
     released = [lrn(m, some, ("engine",)) for m, some in zip(there, SAID, strict=True)]
     files = [plain, *(put(tmp_path / f"{i}.json", x) for i, x in enumerate((turned, [at_once], released)))]

@@ -58,6 +58,7 @@ def test_a_text_has_one_mention(text, said):
         ({"right": (" ",)}, "word 2 of a sentence is empty"),
         ({"left": ("<e>",)}, "marker of mentions"),
         ({"types": ("person", "")}, "a type has no name"),
+        ({"types": ("person", "person")}, "a type is there twice"),
         ({"weight": 0.0}, "the weight 0.0"),
         ({"weight": float("nan")}, "the weight nan"),
         ({"left": ("\ud800",)}, "is not text"),
@@ -145,6 +146,7 @@ def test_a_bad_line_is_told_with_its_place(line, said, tmp_path):
     ("first", "line", "said"),
     [
         ("columns", "1 3\tAda the engine .", "2 columns"),
+        ("columns", "9" * 5000 + " 3\tAda\tx", "3 columns: give start and end"),
         ("columns", "one 3\tAda the engine .\tx", "3 columns: give start and end"),
         ("columns", "1 9\tAda the engine .\tx", "a mention from word 1 to 9 of 4"),
         ("marked", "Ada wrote.", "no mention in"),

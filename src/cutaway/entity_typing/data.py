@@ -21,8 +21,8 @@ class Mention:
     """A mention of an entity, the words before it and behind it in its sentence, and its types.
 
     Raises:
-        CutawayError: no words in the mention, too many in the sentence, a word that is empty or a marker, a type without a name, or
-            a weight that is no positive number.
+        CutawayError: no words in the mention, too many in the sentence, a word that is empty or a marker, a type without a name or
+            there twice, or a weight that is no positive number.
     """
 
     left: tuple[str, ...]
@@ -46,6 +46,8 @@ class Mention:
             raise CutawayError(f"word {empty} of a sentence is empty: leave it out")
         if self.types and not all(name.strip() for name in self.types):
             raise CutawayError("a type has no name: leave it out")
+        if self.types and len(set(self.types)) < len(self.types):
+            raise CutawayError(f"a type is there twice among {', '.join(self.types[:8])}: leave one")
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise CutawayError(
                 f"the weight {self.weight} of a mention: give a positive number, or leave the mention out"

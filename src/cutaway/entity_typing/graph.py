@@ -59,9 +59,9 @@ class AttributeGraph:
 
     keys: tuple[str, ...]
     """Attributes that lead somewhere."""
-    types: Int[Tensor, "key edge"]
+    types: Int[Tensor, "attribute target"]
     """Where each leads, as places in the list of types, the nearest first; −1 for no more."""
-    weights: Float[Tensor, "key edge"]
+    weights: Float[Tensor, "attribute target"]
     """Cosines; 0 for no more."""
 
     @cached_property
@@ -123,7 +123,7 @@ def link(
 
 def _nearest(
     cosines: Float[Tensor, "some type"], near: float, edges: int
-) -> tuple[Int[Tensor, "some edge"], Float[Tensor, "some edge"]]:
+) -> tuple[Int[Tensor, "some target"], Float[Tensor, "some target"]]:
     # sorting is stable where topk is not: of equal ones the first
     weights, types = cosines.sort(dim=1, descending=True, stable=True) if edges > 1 else _first(cosines)
     weights, types = weights[:, :edges].clamp(max=1), types[:, :edges]

@@ -18,7 +18,7 @@ from typing import Any
 from cutaway.core.errors import CutawayError
 from cutaway.entity_typing.data import Mention, marked
 
-COLUMNS = re.compile(r"\s*\d+\s+\d+\s*\t")
+COLUMNS = re.compile(r"\s*\d{1,9}\s+\d{1,9}\s*\t")
 """How a line of columns begins."""
 
 

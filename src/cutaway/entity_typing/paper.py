@@ -51,7 +51,7 @@ ROWS = (
 MENTIONS = {"ufet": 1998}
 """Of the test sets: other numbers are of other splits."""
 
-CALLED = {"ufet": "ufet", "ultra-fine": "ufet", "crowd": "ufet", "open_type": "ufet"}
+CALLED = {"ufet": "ufet", "ultra-fine": "ufet", "crowd": "ufet", "release": "ufet", "open_type": "ufet"}
 """Names under which folders of these data go around."""
 
 

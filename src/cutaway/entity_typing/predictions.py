@@ -92,7 +92,8 @@ def _by_id(path: Path, found: Sequence[tuple[int, dict[str, Any], Said]], mentio
     known = {mention.id for mention in mentions if mention.id}
     told: dict[str, Said] = {}
     for n, row, said in found:
-        mine = row.get("id")
+        mine = row.get("id", "")
+        mine = str(mine) if type(mine) is int else mine  # as in files of mentions
         if not isinstance(mine, str) or not mine:
             raise CutawayError(f"{path}, line {n}: no id, but other lines have one: give it to all or to none")
         if mine not in known:

@@ -14,9 +14,11 @@ from cutaway.tuning.corpus import Corpus
 from cutaway.tuning.data import Example
 from cutaway.tuning.evaluate import evaluate
 from cutaway.tuning.fit import TuningTask, fit
+from cutaway.tuning.method import methods
 from cutaway.tuning.model import new_model
 from cutaway.tuning.predict import predict
 from tuning import made_up, pretrained
+from tuning.test_methods import SMALL
 
 BASES = {name: getattr(pretrained, name) for name in ("encoder", "decoder", "gpt2", "seq2seq")}
 QUICK = Training(epochs=5, batch=16, lr=1e-2, warmup=0.06)
@@ -223,3 +225,29 @@ def test_examples_that_cannot_be_measured(bases):
     ):
         with pytest.raises(CutawayError, match=said):
             evaluate(model, examples)
+
+
+@pytest.mark.parametrize("method", [name for name in methods() if name != "qlora"])
+def test_every_method_trains_labels(bases, tmp_path, method):
+    """What it compares or wants to know is there also where the head is a new one behind the model."""
+    data = made_up.corpus("labels", 32, 8, 8)
+    options = {f"{method}.{name}": x for name, x in SMALL.get(method, {}).items()}
+    made = fit(config(bases["encoder"], method, options=options, training=replace(QUICK, epochs=2)), data, tmp_path)
+    assert len(set(made.trained.losses)) == 4
+
+
+@pytest.mark.parametrize("kind", ["labels", "text"])
+def test_the_difference_between_two_experts_counts(bases, kind):
+    """AdaMix calls the model twice: the loss has the divergence of the answers, whoever makes them of what comes out."""
+    data = made_up.corpus(kind, 8, 4, 4)
+    losses = []
+    for consistency in (0.0, 1.0):
+        torch.manual_seed(0)
+        options = {"adamix.width": 4, "adamix.experts": 2, "adamix.consistency": consistency}
+        model = new_model(config(bases["encoder" if kind == "labels" else "decoder"], "adamix", options=options), data)
+        with torch.no_grad():
+            for parameter in model.tuned.trained().values():
+                parameter.add_(torch.randn_like(parameter))
+        torch.manual_seed(1)
+        losses.append(model.train()(model.collate(data.train)).mean())
+    assert losses[1] > losses[0] + 1e-3

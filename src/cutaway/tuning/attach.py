@@ -59,6 +59,11 @@ class Attached:
         CutawayError: the model has an attachment of this name, or the name is no word.
     """
 
+    compares = False
+    """Does it look at what comes out of the model?"""
+    answers: Callable[[Any], Tensor] | None = None
+    """From what comes out of the model to the answers that are compared; for who has put a head of their own behind it."""
+
     def __init__(self, model: nn.Module, name: str = "default"):
         self.host, self.name, self.slot = model, name, f"{SLOT}_{name}"
         self.active = True

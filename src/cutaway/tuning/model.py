@@ -71,7 +71,7 @@ class TunedModel(nn.Module):
             self.head = nn.Linear(width, max(1, len(task.labels)))
             self.head.to(next(self.backbone.parameters()).device)
         self.dropout = nn.Dropout(config.dropout)
-        self.lean = task.kind == "text" and self._ends_in_its_head()
+        self.lean = task.kind == "text" and not tuned.attached.compares and self._ends_in_its_head()
         if config.recompute:
             recompute(tuned.attached.host)
 
@@ -106,9 +106,15 @@ class TunedModel(nn.Module):
 
     def scored(self, batch: Batch) -> Float[Tensor, "batch out"]:
         """What the head says of each text."""
-        assert self.head is not None
-        hidden = self.backbone(**self.reader.inputs(batch)).last_hidden_state
-        return self.head(self.dropout(self.reader.pooled(hidden, batch).to(self.head.weight.dtype)))
+        head = self.head
+        assert head is not None
+
+        def answers(output: Any) -> Tensor:
+            pooled = self.reader.pooled(output.last_hidden_state, batch)
+            return head(self.dropout(pooled.to(head.weight.dtype)))
+
+        self.tuned.attached.answers = answers
+        return answers(self.backbone(**self.reader.inputs(batch)))
 
     def states(self, batch: Batch) -> tuple[Float[Tensor, "batch pos width"], nn.Module]:
         """What comes into the unembedding, and the unembedding; where more is done to the logits, these, and nothing."""

@@ -76,6 +76,7 @@ class Experts(Beside):
 class Mixture(Attached):
     """Calls the model twice for a step, and adds to its loss how far the two outputs are from each other."""
 
+    compares = True
     consistency = 0.0
     called: tuple[tuple, dict, Tensor] | None = None
     """With what the model was called, and its output."""
@@ -88,15 +89,19 @@ class Mixture(Attached):
 
     def remember(self, model: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
         if model.training and self.active and torch.is_grad_enabled():
-            self.called = args, kwargs, _logits(output)
+            self.called = args, kwargs, self.of(output)
 
     def loss(self) -> Tensor | None:
         if self.called is None:
             return None
         args, kwargs, first = self.called
-        second = _logits(self.host(*args, **kwargs))
+        second = self.of(self.host(*args, **kwargs))
         self.called = None
         return self.consistency * apart(first, second)
+
+    def of(self, output: Any) -> Tensor:
+        """The answers in an output."""
+        return self.answers(output) if self.answers is not None else _logits(output)
 
 
 def apart(first: Float[Tensor, "*some outputs"], second: Float[Tensor, "*some outputs"]) -> Float[Tensor, ""]:

@@ -168,8 +168,10 @@ def costs(given: argparse.Namespace) -> None:
 
 
 def markdown(found: Cells, cost: Mapping[str, Mapping]) -> str:
-    """A row for each method: parameters, memory, time of a step, and on each task quality at the default rate and at the best."""
-    header = ["method", "class", "learn", "peak", "step", *TASKS]
+    """A row for each method: parameters, memory, time of a step, and on each task that was begun quality at the default rate and at
+    the best."""
+    tasks = [task for task in TASKS if any(name.startswith(f"{task} | ") for name in found)]
+    header = ["method", "class", "learn", "peak", "step", *tasks]
     lines = ["| " + " | ".join(header) + " |", "|---|---|---" + "|---" * (len(header) - 3) + "|"]
     whole = cost.get("full", {})
     for name in methods():
@@ -179,7 +181,7 @@ def markdown(found: Cells, cost: Mapping[str, Mapping]) -> str:
             f"{mine['peak_bytes'] / whole['peak_bytes']:.2f}" if mine else "",
             f"{mine['step_seconds'] / whole['step_seconds']:.2f}" if mine else "",
         ]
-        scores = [quality(found, task, name) for task in TASKS]
+        scores = [quality(found, task, name) for task in tasks]
         lines.append(f"| `{name}` | {method(name).kind} | {' | '.join([*told, *scores])} |")
     return "\n".join(lines)
 

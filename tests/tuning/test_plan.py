@@ -88,3 +88,10 @@ def test_options_of_a_method_are_measured():
     assert isinstance(small, Cost)
     assert isinstance(large, Cost)
     assert 2 * small.trained == large.trained
+
+
+def test_a_model_without_a_head_has_costs_too():
+    """AdaMix compares what comes out, whatever that is."""
+    (found,) = plan(made("bert").base_model, ["adamix"], batch=2, length=5, steps=1, options={"adamix": {"width": 4}})
+    assert isinstance(found, Cost)
+    assert found.peak_bytes > 0

@@ -1,8 +1,9 @@
 """How a model is tuned: which, by which method, and how it is trained. This file imports nothing heavy, so that the command line
 can show the options at once.
 
-The review (Xu et al. 2023, arXiv 2312.12148, §4) trains every method with rates of its own. Here one rate is the default for all;
-what each does at better ones is measured in docs/tuning.md.
+The review (Xu et al. 2023, arXiv 2312.12148, §4) trains every method with rates of its own. Here one rate is the default for all,
+a good one for most that leave the model's weights as they are; what each does at others is measured in docs/tuning.md. Whoever
+trains the weights themselves (full, last_layers, fish_mask) wants a tenth of it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from cutaway.core.errors import CutawayError
 from cutaway.core.training.options import Training
 
-TRAINING = Training(epochs=10, batch=16, lr=5e-4, warmup=0.06, patience=3)
+TRAINING = Training(epochs=10, batch=16, lr=1e-3, warmup=0.06, patience=3)
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,19 @@ def _measured(tuned: Tuned, tokens: dict[str, Tensor], steps: int) -> tuple[int,
 
 def _step(tuned: Tuned, optimizer: torch.optim.Optimizer, tokens: dict[str, Tensor]) -> None:
     """Forward, a loss over everything that comes out, backward, and a step of the optimiser."""
-    out = tuned.model(**tokens)
-    out = out.logits if getattr(out, "logits", None) is not None else out.last_hidden_state
+    tuned.attached.answers = _out
+    out = _out(tuned.model(**tokens))
     loss = out.flatten(0, -2).logsumexp(-1).mean()
     if (more := tuned.loss()) is not None:
         loss = loss + more
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
+
+
+def _out(output: Any) -> Tensor:
+    """Logits, or states where there is no head."""
+    return output.logits if getattr(output, "logits", None) is not None else output.last_hidden_state
 
 
 def _tokens(model: nn.Module, batch: int, length: int, seed: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from tuning.test_methods import SMALL
 RANKED = {"lora", "adalora", "dora", "loha", "lokr", "hra", "randlora", "dylora", "sora"}
 EVERY = [name for name in methods() if name != "qlora"]
 NUMBERS = [
-    (name, field.name, value)
+    pytest.param(name, field.name, value, marks=pytest.mark.slow if value > 1000 else ())
     for name in EVERY
     for field in fields(methods()[name].options)
     if type(field.default) in (int, float)

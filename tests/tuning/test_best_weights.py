@@ -11,7 +11,7 @@ from cutaway.tuning.method import methods
 from cutaway.tuning.methods import diff_pruning
 from tuning.models import logits, made
 from tuning.test_methods import SMALL
-from tuning.test_resume import TRAINING, SmallTask
+from tuning.test_resume import ALWAYS, TRAINING, SmallTask
 
 
 class Worsening(SmallTask):
@@ -38,7 +38,10 @@ def says(model):
         return logits(model.eval(), "bert")
 
 
-@pytest.mark.parametrize("name", [name for name in methods() if name != "qlora"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in methods() if name != "qlora"],
+)
 def test_what_was_best_is_there_again_and_in_the_file(name, tmp_path):
     task, kept = finished(name, tmp_path / "checkpoints")
     assert kept == 0

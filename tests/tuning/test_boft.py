@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cutaway.tuning.methods import boft
+from cutaway.tuning.tune import tune
 from tuning.equations import at_work
 from tuning.models import made
 
@@ -24,3 +25,17 @@ def test_the_input_is_turned_and_the_output_scaled(family, role):
 
 def test_it_is_counted():
     assert boft.count(made("bert"), boft.Options(block=8, at=("ffn_up",))) == 2 * (16 * 8 + 32)
+
+
+def test_nothing_is_compiled(monkeypatch):
+    from peft.tuners.boft import layer
+
+    def compiled():
+        raise AssertionError("peft wants to compile its extension")
+
+    real = layer.get_fbd_cuda
+    monkeypatch.setattr(layer, "_FBD_CUDA", None)
+    monkeypatch.setattr(layer, "get_fbd_cuda", lambda: real() if layer._FBD_CUDA is not None else compiled())
+    tune(made("bert"), "boft", block=4)
+    with pytest.raises(AssertionError, match="compile"):
+        layer.get_fbd_cuda()

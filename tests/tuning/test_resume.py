@@ -112,8 +112,15 @@ def ended(task, done) -> Ended:
     return Ended(done.losses, kept, has_state=bool(task.state()))
 
 
-CELLS = [*(("bert", name) for name in methods() if name != "qlora"), ("gpt2", "adalora"), ("gpt2", "dylora")]
-CELLS += [("llama", "mam"), ("llama", "prompt"), ("t5", "side"), ("gpt2", "diff_pruning")]
+ALWAYS = {*STATEFUL, "lora", "lt_sft", "side", "prefix"}
+"""The others are slow tests: what they keep are parameters and buffers alone, as these do."""
+CELLS = [
+    pytest.param("bert", name, marks=() if name in ALWAYS else pytest.mark.slow)
+    for name in methods()
+    if name != "qlora"
+]
+CELLS += [("gpt2", "adalora"), ("gpt2", "dylora"), ("llama", "mam"), ("llama", "prompt"), ("t5", "side")]
+CELLS += [("gpt2", "diff_pruning")]
 
 
 @pytest.mark.parametrize(("family", "name"), CELLS)

@@ -11,7 +11,7 @@ CUDA extension that it compiles itself, and takes one without saying so where it
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -38,6 +38,16 @@ class Boft(ThroughPeft):
     names: ClassVar = {"block": "boft_block_size", "dropout": "boft_dropout"}
     always: ClassVar = {"boft_n_butterfly_factor": 1, "boft_block_num": 0}
     conv1d = False
+
+    def wrap(self, config: Any) -> None:
+        """Without the CUDA extension, which one factor does not use: `peft` would try to compile it."""
+        from peft.tuners.boft import layer
+
+        known, layer._FBD_CUDA = layer._FBD_CUDA, False
+        try:
+            super().wrap(config)
+        finally:
+            layer._FBD_CUDA = known
 
 
 def attach(attached: Boft, options: Options) -> None:

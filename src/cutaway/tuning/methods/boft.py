@@ -11,6 +11,7 @@ CUDA extension that it compiles itself, and takes one without saying so where it
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar
 
 from torch import nn
@@ -41,13 +42,12 @@ class Boft(ThroughPeft):
 
     def wrap(self, config: Any) -> None:
         """Without the CUDA extension, which one factor does not use: `peft` would try to compile it."""
-        from peft.tuners.boft import layer
-
-        known, layer._FBD_CUDA = layer._FBD_CUDA, False
+        theirs: Any = import_module("peft.tuners.boft.layer")
+        known, theirs._FBD_CUDA = theirs._FBD_CUDA, False
         try:
             super().wrap(config)
         finally:
-            layer._FBD_CUDA = known
+            theirs._FBD_CUDA = known
 
 
 def attach(attached: Boft, options: Options) -> None:

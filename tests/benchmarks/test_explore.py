@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -17,8 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+def script():
     import explore
 
     return explore

@@ -1,7 +1,6 @@
 """The CRF benchmark without its peers: cases, comparison, ratios; its table is the committed result, in which all values agree."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ FOLDER = ROOT / "benchmarks"
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(FOLDER), str(FOLDER / "peers"), *sys.path])
+def script():
     import tagging_crf
 
     return tagging_crf

@@ -1,7 +1,6 @@
 """The table of docs/tagging.md is that of the committed results; a cell is of the settings that the script names."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+def script():
     import tagging_joint
 
     return tagging_joint

@@ -1,35 +1,23 @@
 """The tables of the docs are those of the committed results, and cells were measured with the settings that the scripts name."""
 
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from cutaway.core.configs import table
 from cutaway.tagging.paper import CONLL_2003
+from docs_marks import shown
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
-
-
-def shown(name: str, page: str = "tagging") -> str:
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    return text.split(f"<!-- {name} table -->\n")[1].split(f"\n<!-- end of {name} table -->")[0]
 
 
 def test_entities():
     import tagging_entities as script
 
     cells = json.loads(script.RESULT.read_text())["cells"]
-    assert shown("entities") == script.markdown(cells)
+    assert shown("entities table", "tagging") == script.markdown(cells)
     for name, cell in cells.items():
         data, system, seed = name.split(" | ")
         base = script.SYSTEMS[system]
@@ -45,18 +33,18 @@ def test_active_learning():
     import tagging_active as script
 
     found = json.loads(script.RESULT.read_text())["curves"]
-    assert shown("active") == script.markdown(found)
+    assert shown("active table", "tagging") == script.markdown(found)
     assert all(len(found[way]) == 3 for way in script.WAYS)
 
 
 def test_eight_bits():
     import tagging_int8 as script
 
-    assert shown("int8") == script.markdown(json.loads(script.RESULT.read_text())["cells"])
+    assert shown("int8 table", "tagging") == script.markdown(json.loads(script.RESULT.read_text())["cells"])
 
 
 def test_the_surveys_rows():
-    rows = [line.split(" | ") for line in shown("survey", "tagging-parts").splitlines()[2:]]
+    rows = [line.split(" | ") for line in shown("survey table", "tagging-parts").splitlines()[2:]]
     assert [row[0].removeprefix("| ") for row in rows] == [row.system for row in CONLL_2003]
     assert [float(row[-1].removesuffix(" |")) for row in rows] == [row.f1 for row in CONLL_2003]
 

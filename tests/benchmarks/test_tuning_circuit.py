@@ -2,20 +2,19 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from circuits.tokenizers_by_hand import SPACED, bpe
 from cutaway.circuits.behaviors.acronyms import Acronyms, build
+from docs_marks import shown
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+def script():
     import tuning_circuit
 
     return tuning_circuit
@@ -28,9 +27,7 @@ def found(script) -> dict:
 
 @pytest.mark.parametrize("name", ["behaviour", "story", "heads", "changes", "kept"])
 def test_the_docs_show_the_result(script, found, name):
-    page = (ROOT / "docs" / "tuning.md").read_text()
-    shown = page.split(f"<!-- circuit {name} -->\n")[1].split(f"\n<!-- end of circuit {name} -->")[0]
-    assert shown == script.PARTS[name](found)
+    assert shown(f"circuit {name}", "tuning") == script.PARTS[name](found)
 
 
 def test_the_result_was_made_by_the_commands_that_the_script_has(script, found):

@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from docs_marks import shown
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+def script():
     import tuning_memory
 
     return tuning_memory
@@ -27,8 +28,7 @@ def result(script) -> dict:
 
 
 def test_the_table_is_the_result(script, result):
-    page = (ROOT / "docs" / "tuning.md").read_text()
-    assert page.split("<!-- memory table -->\n")[1].split("\n<!-- end of memory table -->")[0] == script.table(result)
+    assert shown("memory table", "tuning") == script.table(result)
 
 
 def test_the_targets_are_met_at_the_size_they_speak_of(script, result):

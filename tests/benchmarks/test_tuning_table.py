@@ -1,29 +1,20 @@
 """The comparison of tuning methods: the table of the docs is that of the committed results, and what the docs say of it holds."""
 
 import json
-import sys
 from pathlib import Path
-
-import pytest
 
 from cutaway.core.configs import table
 from cutaway.core.estimates import OverSeeds
+from docs_marks import shown
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
 
 
 def test_the_table_is_that_of_the_results():
     import tuning_table as script
 
     cells, costs = script.cells(script.RESULT), json.loads(script.COSTS.read_text())["costs"]
-    page = (ROOT / "docs" / "tuning.md").read_text()
-    shown = page.split("<!-- study table -->\n")[1].split("\n<!-- end of study table -->")[0]
-    assert shown == script.markdown(cells, costs)
+    assert shown("study table", "tuning") == script.markdown(cells, costs)
 
 
 def test_cells_were_measured_with_the_settings_of_their_folders():

@@ -4,6 +4,7 @@ A map of the files:
     circuits.py, models.py, behaviors.py, reproduce.py, similarity.py, tagging.py, tuning.py, entity_typing.py    one room each
     runs.py        the runs of all of them; as tables: runs_tables.py
     opened.py      models by whatever name, runs of tuning among them
+    trainable.py   what the commands of rooms that train share: runs over seeds, tables, answers
     settings.py    flags made from a room's configuration
     job.py         a long job: ranks, run folder, journal
     terminal.py    what the rooms' commands share: console, tables, free folders

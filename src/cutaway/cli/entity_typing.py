@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from cutaway.cli import trainable
 from cutaway.cli.terminal import listing, new_console
 from cutaway.core.errors import CutawayError
 
@@ -40,9 +41,6 @@ def score(
     out
         A JSON file for all numbers.
     """
-    import json
-
-    from cutaway.core.runs import put
     from cutaway.entity_typing.corpus import read_part, seen_in_training, type_list
     from cutaway.entity_typing.predictions import read_predictions
     from cutaway.entity_typing.scores import score as measure
@@ -58,9 +56,8 @@ def score(
     found = measure(there, said, names, seen_in_training(data, known)).to_dict()
     name = data.resolve().name
     _tell({predictions.name: [found]}, name if part == "test" else "")
-    if out:
-        told = {"predictions": str(predictions), "data": name, "part": part, "decoded": decoded, "scores": found}
-        put(out, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    told = {"predictions": str(predictions), "data": name, "part": part, "decoded": decoded, "scores": found}
+    trainable.keep(out, told)
 
 
 @entity_typing.command(name="types")

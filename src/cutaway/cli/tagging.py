@@ -1,11 +1,12 @@
 """`cutaway tagging`: intents, slots and named entities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cutaway.cli import trainable
 from cutaway.cli.settings import chosen, settings_of
 from cutaway.cli.terminal import command_line, free, lines, listing, new_console
 from cutaway.core.errors import CutawayError
@@ -60,7 +61,7 @@ def fit(
 
     from cutaway.core.progress import Progress, TerminalProgress
     from cutaway.core.runs import leads
-    from cutaway.core.seeds import over_seeds, runs_of
+    from cutaway.tagging import show
     from cutaway.tagging.corpus import read_corpus, read_sentences
     from cutaway.tagging.run import fit_run
 
@@ -69,18 +70,11 @@ def fit(
     if outside:
         corpus = replace(corpus, outside=tuple(read_sentences(outside, "dev")))
     progress.say(str(corpus))
-    place = Path("runs") / f"tagging-{corpus.name}"
-    folder = out or (place if resume else free(place))
 
-    def one(seed: int, at: Path) -> dict:
-        seeded = replace(chose, training=replace(chose.training, seed=seed))
+    def one(seeded: Config, at: Path) -> Mapping:
         return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
 
-    found = over_seeds(folder, seeds or (chose.training.seed,), one)
-    if leads():
-        _tell_parts(corpus.name, found)
-        first = runs_of(folder)[0]
-        print(f"Written to {folder}. Try: cutaway tagging predict {first} TEXT")
+    trainable.fitted("tagging", corpus.name, chose, one, show, out=out, seeds=seeds, resume=resume)
 
 
 @tagging.command
@@ -113,9 +107,6 @@ def evaluate(
     out
         A JSON file for all numbers.
     """
-    import json
-
-    from cutaway.core.runs import put
     from cutaway.core.seeds import runs_of
     from cutaway.tagging import show
     from cutaway.tagging.corpus import read_sentences
@@ -127,13 +118,11 @@ def evaluate(
     strange = read_sentences(outside, part) if outside else ()
     found = [measure(tagger, sentences, outside=strange, near=near).to_dict() for tagger in taggers]
     name = data.resolve().name
-    console = _tell({f"{run}": found}, name if part == "test" else "")
+    console = trainable.tell({f"{run}": found}, name if part == "test" else "", show)
     if types and found[0]["by_type"]:
         console.print()
         console.print(listing(*show.by_type(found[0], types)))
-    if out:
-        told = {"run": str(run), "data": name, "part": part, "runs": found}
-        put(out, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    trainable.keep(out, {"run": str(run), "data": name, "part": part, "runs": found})
 
 
 @tagging.command
@@ -157,8 +146,6 @@ def predict(
     json
         One JSON object a line instead of a table.
     """
-    import json as writing
-
     from cutaway.tagging.corpus import read_plain
     from cutaway.tagging.predict import frames
     from cutaway.tagging.predict import predict as read
@@ -169,8 +156,7 @@ def predict(
     tagger = load(run)
     asked = lines() if text == ("-",) else [list(text)]
     for some in [frames(tagger, read_plain(file))] if file else (read(tagger, texts) for texts in asked):
-        for frame in some:
-            print(writing.dumps(frame.to_dict(), ensure_ascii=False) if json else f"{frame}\n", flush=True)
+        trainable.answer(some, json=json)
 
 
 @tagging.command
@@ -196,6 +182,7 @@ def shrink(
     """
     from cutaway.core.configs import table
     from cutaway.core.runs import new_run
+    from cutaway.tagging import show
     from cutaway.tagging.corpus import read_sentences
     from cutaway.tagging.evaluate import evaluate as measure
     from cutaway.tagging.shrink import cost, shrunk
@@ -210,7 +197,7 @@ def shrink(
         save(small, made.folder / "model")
         made.json("scores.json", {part: scores["int8"][0]})
         made.json("shrink.json", {name: {**costs[name].to_dict(), **scores[name][0]} for name in costs})
-    _tell(scores, "")
+    trainable.tell(scores, "", show)
     for name, each in costs.items():
         print(f"{name}: {each.mebibytes:.1f} MiB, {each.milliseconds:.1f} ms a sentence on one thread")
     print(f"Written to {folder}.")
@@ -306,10 +293,7 @@ def show_config(
     option
         Options of the parts, as part.option=value.
     """
-    from cutaway.core.configs import table
-    from cutaway.core.runs import toml
-
-    print(toml(table(chosen(Config, config, settings, option))), end="")
+    trainable.settings(chosen(Config, config, settings, option))
 
 
 @tagging.command
@@ -325,21 +309,3 @@ def parts() -> None:
             for p in getattr(known, axis)().values()
         ]
         new_console().print(listing((axis, "what it is", "options", "source"), rows))
-
-
-def _tell_parts(name: str, found: Sequence[Mapping]) -> None:
-    """Dev and test, as far as there are such."""
-    for part in ("dev", "test"):
-        if some := [each[part] for each in found if part in each]:
-            _tell({f"{name} {part}": some}, name if part == "test" else "")
-
-
-def _tell(runs: dict[str, list[dict]], data: str) -> Any:
-    """The table of scores, and the remarks on the first."""
-    from cutaway.tagging import show
-
-    console = new_console()
-    console.print(listing(*show.comparison(runs, data)))
-    for line in show.remarks(next(iter(runs.values()))[0]):
-        console.print(line, highlight=False, markup=False, style="dim")
-    return console

@@ -1,13 +1,14 @@
 """`cutaway tuning`: parameter-efficient methods, what each costs on a model, and models tuned by them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cutaway.cli import trainable
 from cutaway.cli.settings import chosen, settings_of
-from cutaway.cli.terminal import command_line, free, lines, listing, new_console
+from cutaway.cli.terminal import command_line, lines, listing, new_console
 from cutaway.core.errors import CutawayError
 from cutaway.tuning.config import Config
 
@@ -52,11 +53,9 @@ def fit(
         Options of the method, as method.option=value: `--method lora --option lora.rank=16`.
     """
     chose = chosen(Config, config, settings, option)
-    from dataclasses import replace
-
     from cutaway.core.progress import Progress, TerminalProgress
     from cutaway.core.runs import leads
-    from cutaway.core.seeds import over_seeds, runs_of
+    from cutaway.tuning import show
     from cutaway.tuning.corpus import read_corpus
     from cutaway.tuning.method import method
     from cutaway.tuning.run import fit_run
@@ -68,19 +67,11 @@ def fit(
     corpus = read_corpus(data, dev_share=chose.dev_share, limit=chose.limit)
     progress = TerminalProgress() if leads() else Progress()
     progress.say(str(corpus))
-    place = Path("runs") / f"tuning-{corpus.name}"
-    folder = out or (place if resume else free(place))
 
-    def one(seed: int, at: Path) -> dict:
-        seeded = replace(chose, training=replace(chose.training, seed=seed))
+    def one(seeded: Config, at: Path) -> Mapping:
         return fit_run(seeded, corpus, at, command=command_line(), progress=progress, resume=resume, trackers=track)
 
-    found = over_seeds(folder, seeds or (chose.training.seed,), one)
-    if leads():
-        for part in ("dev", "test"):
-            if some := [each[part] for each in found if part in each]:
-                _tell({f"{corpus.name} {part}": some}, corpus.name if part == "test" else "")
-        print(f"Written to {folder}. Try: cutaway tuning predict {runs_of(folder)[0]} TEXT")
+    trainable.fitted("tuning", corpus.name, chose, one, show, out=out, seeds=seeds, resume=resume)
 
 
 @tuning.command
@@ -104,11 +95,10 @@ def evaluate(
     out
         A JSON file for all numbers.
     """
-    import json
     from itertools import chain
 
-    from cutaway.core.runs import put
     from cutaway.core.seeds import runs_of
+    from cutaway.tuning import show
     from cutaway.tuning.corpus import read_examples
     from cutaway.tuning.evaluate import evaluate as measure
     from cutaway.tuning.store import load, read
@@ -120,10 +110,8 @@ def evaluate(
     examples = read_examples(data, part, kind=first.task.kind, dev_share=first.config.dev_share)
     found = [measure(model, examples).to_dict() for model in chain([first], map(load, folders[1:]))]
     name = data.resolve().name
-    _tell({f"{run}": found}, name)
-    if out:
-        told = {"run": str(run), "data": name, "part": part, "runs": found}
-        put(out, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    trainable.tell({f"{run}": found}, name, show)
+    trainable.keep(out, {"run": str(run), "data": name, "part": part, "runs": found})
 
 
 @tuning.command
@@ -150,8 +138,6 @@ def predict(
     json
         One JSON object a line instead.
     """
-    import json as writing
-
     from cutaway.tuning.corpus import read_examples
     from cutaway.tuning.predict import answered
     from cutaway.tuning.predict import predict as answer
@@ -166,8 +152,7 @@ def predict(
     else:
         every = (answer(model, x, most=most) for x in asked)
     for some in every:
-        for each in some:
-            print(writing.dumps(each.to_dict(), ensure_ascii=False) if json else f"{each}\n", flush=True)
+        trainable.answer(some, json=json)
 
 
 @tuning.command(name="config")
@@ -186,10 +171,7 @@ def show_config(
     option
         Options of the method, as method.option=value.
     """
-    from cutaway.core.configs import table
-    from cutaway.core.runs import toml
-
-    print(toml(table(chosen(Config, config, settings, option))), end="")
+    trainable.settings(chosen(Config, config, settings, option))
 
 
 @tuning.command
@@ -300,16 +282,6 @@ def plan(
     for x in found:
         if not isinstance(x, Cost):
             console.print(f"{x.method}: {x.reason}", highlight=False, markup=False, style="dim")
-
-
-def _tell(runs: Mapping[str, Sequence[dict]], data: str) -> None:
-    """The table of scores, and the remarks on the first."""
-    from cutaway.tuning import show
-
-    console = new_console()
-    console.print(listing(*show.comparison(runs, data)))
-    for line in show.remarks(next(iter(runs.values()))[0]):
-        console.print(line, highlight=False, markup=False, style="dim")
 
 
 def _size(n: int) -> str:

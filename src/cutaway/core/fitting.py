@@ -2,10 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -25,43 +26,73 @@ class Fitted(Protocol):
     def trained(self) -> Trained: ...
 
 
+@runtime_checkable
+class Data(Protocol):
+    """A data set in three parts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def train(self) -> Sequence: ...
+    @property
+    def dev(self) -> Sequence: ...
+    @property
+    def test(self) -> Sequence: ...
+    @property
+    def dev_from_train(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a room does with a model."""
+
+    room: str
+    unit: str
+    """What the data consist of: sentences, examples …"""
+    fit: Callable[..., Fitted]
+    """As every room's: config, data, a folder for checkpoints; progress, resume, trackers."""
+    evaluate: Callable[[Any, Sequence], Any]
+    save: Callable[[Any, Path], None]
+
+
 def fitted_run(
-    out: Path,
+    life: Life,
     config: Any,
+    data: Data,
+    out: Path,
     *,
-    about: Mapping[str, Any],
-    more: Mapping[str, Any],
-    fit: Callable[[Path], Fitted],
-    parts: Mapping[str, Sequence],
-    evaluate: Callable[[Any, Sequence], Any],
-    save: Callable[[Any, Path], None],
     command: str = "",
     progress: Progress = Progress(),  # noqa: B008 - has no state
     resume: bool = False,
+    trackers: Sequence[str] = (),
 ) -> dict:
-    """Trains a model into a new run folder; returns its scores on each part of the data.
+    """Trains a model into a new run folder; returns its scores on dev and, once the weights are chosen, on test.
 
     Checkpoints lie beside the folder, in `.NAME.training`, until it is there. On several ranks (`torchrun`) one of them writes.
 
     Args:
-        about: what tells this run from another, for the manifest: seed, data and their hash; `more` is what else it is to say.
-        fit: given a folder for checkpoints.
-        parts: of the data, to be measured once the weights are chosen: dev, test.
+        config: of the room; `training.seed` tells its seed.
         resume: go on from checkpoints that are there; a run that is there and the same is not made again.
 
     Raises:
-        CutawayError: as `fit`; or the folder is there already.
+        CutawayError: as the room's `fit`; or the folder is there already.
     """
+    about = {"seed": config.training.seed, "data": data.name, "data_sha256": data.sha256}
     if resume and (scores := finished(out, config=table(config), **about)) is not None:
         return scores
+    sizes = {part: len(getattr(data, part)) for part in ("train", "dev", "test")}
+    more = {"kind": f"{life.room} fit", life.unit: sizes, "dev_from_train": data.dev_from_train}
     checkpoints = out.with_name(f".{out.name}.training")
     with new_run(out, config=table(config), command=command, **about, **more) if leads() else nullcontext() as run:
-        fitted = fit(checkpoints)
+        fitted = life.fit(config, data, checkpoints, progress=progress, resume=resume, trackers=trackers)
         if run is None:
             return {}
         with progress.stage("evaluate"):
-            scores = {name: evaluate(fitted.model, part).to_dict() for name, part in parts.items() if part}
-        save(fitted.model, run.folder / "model")
+            parts = {"dev": data.dev, "test": data.test}
+            scores = {name: life.evaluate(fitted.model, part).to_dict() for name, part in parts.items() if part}
+        life.save(fitted.model, run.folder / "model")
         run.text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in _metrics(fitted.trained)))
         run.json("scores.json", scores)
         run.facts |= _size(fitted.model)
